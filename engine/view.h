@@ -78,8 +78,8 @@ struct SlotRow {
 // Changes from one position to a later one, applied in one transaction, in the order of the
 // members.
 struct ViewDelta {
-  std::vector<LogRow> logs;  // inserted, or replaced by id. A log whose lsn_first grew loses the
-                             // runs that lie wholly before it
+  std::vector<LogRow> logs;    // inserted, or replaced by id. A log whose lsn_first grew loses the
+                               // runs that lie wholly before it
   std::vector<RunRow> runs;    // inserted; a run wholly before its log's lsn_first may be left out
   std::vector<LogId> dropped;  // gone with all their runs
   std::vector<EpochRow> epochs;  // inserted, or replaced by epoch
