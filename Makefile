@@ -1,0 +1,150 @@
+# wp: `make` builds the library and the tool; `make help` lists the rest.
+#
+# Sources are found by their folder, so a new file needs no line here. Every kind of build has a
+# folder of its own: build, build-address, build-thread, build-undefined, build-clang, or BUILD=dir.
+
+PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+CXXFLAGS   ?= $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2) -g
+WERROR     ?= -Werror
+CLANG      := $(findstring clang,$(CXX))
+BUILD      ?= build$(if $(SAN),-$(SAN))$(if $(CLANG),-clang)
+JOBS       ?= $(shell nproc)
+MAKEFLAGS  += -j$(JOBS) --no-print-directory
+Q          := $(if $(V),,@)
+
+# SAN=address brings the checks for undefined behaviour along.
+SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN:address=address,undefined) -fno-sanitize-recover=all)
+FLAGS     := -std=c++20 -pthread -I. -Wall -Wextra $(WERROR) $(if $(CLANG),-Wthread-safety) \
+             $(SAN_FLAGS) $(CPPFLAGS) $(CXXFLAGS)
+LIBS      := -lsqlite3 -lcurl -lcrypto -lzstd
+VERSION   := $(shell sed -n 's/^.define WP_VERSION_[A-Z]* //p' wp.h | paste -sd.)
+SONAME    := libwp.so.$(firstword $(subst ., ,$(VERSION)))
+
+LIB_SRCS    := $(wildcard wp.cpp engine/*.cpp stores/*.cpp platform/*.cpp meta_sqlite/*.cpp \
+                 s3_minimal/*.cpp)
+CLI_SRCS    := $(wildcard cli/*.cpp)
+TEST_SRCS   := $(wildcard tests/*.cpp)
+BENCH_SRCS  := $(wildcard bench/*.cpp)
+SAMPLE_SRCS := $(wildcard samples/*.cpp)
+objs         = $(1:%.cpp=$(BUILD)/obj/%.o)
+LIB_OBJS    := $(call objs,$(LIB_SRCS))
+SAMPLES     := $(SAMPLE_SRCS:%.cpp=$(BUILD)/%)
+FORMATTED   := $(wildcard *.h *.cpp */*.h */*.cpp)
+
+.PHONY: all samples demo test unit bench install format check-format clean help FORCE
+.DELETE_ON_ERROR:
+
+all: $(BUILD)/libwp.a $(BUILD)/libwp.so $(if $(CLI_SRCS),$(BUILD)/wp)
+
+samples: $(SAMPLES)
+
+help:
+	@echo "make               the library and the tool, in $(BUILD)/"
+	@echo "make demo          logs of this machine through a kill -9 and back, with sizes and prices"
+	@echo "make test          everything that is tested; the last line counts it"
+	@echo "make unit          of that, only the C++ tests"
+	@echo "make bench         measurements; ARGS=... goes to the program"
+	@echo "make samples       the programs of samples/, in $(BUILD)/samples/"
+	@echo "make install       to PREFIX=$(PREFIX), under DESTDIR=$(DESTDIR)"
+	@echo "make format        clang-format over all sources; check-format only looks"
+	@echo "make clean         removes every build folder"
+	@echo
+	@echo "SAN=address|thread|undefined   with that sanitizer   CXX=clang++-14   with that compiler"
+	@echo "JOBS=1  one thing at a time    V=1  shows commands   WERROR=  warnings do not stop it"
+
+# ---- compiling and linking
+
+# Texts that change only when what they say does: whoever depends on them is then made anew.
+$(BUILD)/flags: TEXT = $(CXX) $(FLAGS) $(LDFLAGS)
+$(BUILD)/sources: TEXT = $(LIB_SRCS) $(CLI_SRCS) $(TEST_SRCS) $(BENCH_SRCS)
+$(BUILD)/flags $(BUILD)/sources: FORCE
+	@mkdir -p $(@D)
+	@echo '$(TEXT)' | cmp -s - $@ || echo '$(TEXT)' > $@
+
+# What the library shows to programs is what wp.h marks with WP_API.
+$(LIB_OBJS): private MORE := -fPIC -fvisibility=hidden -fvisibility-inlines-hidden
+$(BUILD)/obj/%.o: %.cpp $(BUILD)/flags | $(BUILD)/deps-build $(if $(CLANG),$(BUILD)/deps-check)
+	@mkdir -p $(@D)
+	@echo "  CXX   $<"
+	$(Q)$(CXX) $(FLAGS) $(MORE) -MMD -MP -c $< -o $@
+$(call objs,$(TEST_SRCS)): | $(BUILD)/deps-test
+
+$(BUILD)/libwp.a: $(LIB_OBJS) $(BUILD)/sources
+	@echo "  AR    $@"
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $(LIB_OBJS)
+
+$(BUILD)/libwp.so: $(LIB_OBJS) tools/wp.map $(BUILD)/sources
+	@echo "  LINK  $@"
+	$(Q)$(CXX) $(FLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) $(if $(SAN),,-Wl,-z,defs) \
+	  -Wl,--version-script=tools/wp.map $(LIB_OBJS) $(LIBS) -o $@
+	@ln -sf $(@F) $(@D)/$(SONAME)
+
+PROGRAMS := $(BUILD)/wp $(BUILD)/tests $(BUILD)/bench
+$(BUILD)/wp: $(call objs,$(CLI_SRCS))
+$(BUILD)/tests: $(call objs,$(TEST_SRCS))
+$(BUILD)/bench: $(call objs,$(BENCH_SRCS))
+$(PROGRAMS): $(BUILD)/libwp.a $(BUILD)/sources
+	@echo "  LINK  $@"
+	$(Q)$(CXX) $(FLAGS) $(LDFLAGS) $(filter %.o,$^) $< $(LIBS) -o $@
+
+# Linked with the shared library, so that they also show that it exports what wp.h promises.
+$(SAMPLES): $(BUILD)/samples/%: $(BUILD)/obj/samples/%.o $(BUILD)/libwp.so
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CXX) $(FLAGS) $(LDFLAGS) $< -L$(BUILD) -lwp -Wl,-rpath,'$$ORIGIN/..' -o $@
+
+-include $(patsubst %.cpp,$(BUILD)/obj/%.d,$(LIB_SRCS) $(CLI_SRCS) $(TEST_SRCS) $(BENCH_SRCS) \
+           $(SAMPLE_SRCS))
+
+# Debian packages that are missing. `make install` names them but installs none.
+$(BUILD)/deps-%: tools/deps.sh
+	@mkdir -p $(@D)
+	@tools/deps.sh $(if $(filter install,$(MAKECMDGOALS)),--check) $*
+	@touch $@
+$(BUILD)/deps-test $(BUILD)/deps-check: | $(BUILD)/deps-build
+
+# ---- using what was built
+
+demo: $(BUILD)/wp
+	@samples/demo.sh $(BUILD)/wp
+
+test: all samples $(BUILD)/tests | $(BUILD)/deps-test
+	@tests/run.sh $(BUILD)
+
+unit: $(BUILD)/tests
+	@tests/run.sh $(BUILD) unit
+
+bench: $(BUILD)/bench
+	@$(BUILD)/bench $(ARGS)
+
+FILL = sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
+  -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@LIBS@|$(LIBS) -pthread|g' -e 's|@SONAME@|$(SONAME)|g' \
+  -e 's|@INCLUDE_FROM_HERE@|'"$$(realpath -m --relative-to=$(LIBDIR)/cmake/wp $(INCLUDEDIR))"'|g'
+TO = $(DESTDIR)$(1)
+
+install: all
+	install -d $(call TO,$(INCLUDEDIR)) $(call TO,$(BINDIR)) $(call TO,$(LIBDIR))/pkgconfig \
+	  $(call TO,$(LIBDIR))/cmake/wp
+	install -m 644 wp.h $(call TO,$(INCLUDEDIR))/wp.h
+	install -m 755 $(BUILD)/wp $(call TO,$(BINDIR))/wp
+	install -m 644 $(BUILD)/libwp.a $(call TO,$(LIBDIR))/libwp.a
+	install -m 755 $(BUILD)/libwp.so $(call TO,$(LIBDIR))/libwp.so.$(VERSION)
+	ln -sf libwp.so.$(VERSION) $(call TO,$(LIBDIR))/$(SONAME)
+	ln -sf $(SONAME) $(call TO,$(LIBDIR))/libwp.so
+	@$(FILL) tools/wp.pc.in > $(call TO,$(LIBDIR))/pkgconfig/wp.pc
+	@$(FILL) tools/wpConfig.cmake.in > $(call TO,$(LIBDIR))/cmake/wp/wpConfig.cmake
+	@$(FILL) tools/wpConfigVersion.cmake.in > $(call TO,$(LIBDIR))/cmake/wp/wpConfigVersion.cmake
+
+format: | $(BUILD)/deps-check
+	@clang-format-14 -i $(FORMATTED)
+
+check-format: | $(BUILD)/deps-check
+	@bad=; for f in $(FORMATTED); do clang-format-14 $$f | cmp -s - $$f || bad="$$bad $$f"; done; \
+	  [ -z "$$bad" ] || { echo "not formatted (make format does it):$$bad"; exit 1; }
+
+clean:
+	rm -rf build build-*

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Installs what is missing of Debian's packages: tools/deps.sh [--check] GROUP...
+# Where nothing is missing it takes some ten milliseconds and says nothing. --check installs
+# nothing and fails, naming what is missing.
+set -euo pipefail
+
+declare -A groups=(
+  [build]="g++ make pkg-config libsqlite3-dev libcurl4-openssl-dev libssl-dev libzstd-dev"
+  [test]="doctest-dev python3 sqlite3 zstd strace cmake binutils"
+  [check]="clang-14 clang-format-14"
+)
+
+check=
+[ "${1-}" != --check ] || { check=1; shift; }
+wanted=()
+for group in "$@"; do
+  [ -n "${groups[$group]-}" ] || { echo "deps: no group '$group'; there are: ${!groups[*]}" >&2; exit 2; }
+  read -ra names <<<"${groups[$group]}"
+  wanted+=("${names[@]}")
+done
+[ ${#wanted[@]} -gt 0 ] || { echo "usage: tools/deps.sh [--check] GROUP... of: ${!groups[*]}" >&2; exit 2; }
+
+if ! command -v dpkg-query >/dev/null; then
+  echo "deps: not a Debian system; needed is what Debian calls: ${wanted[*]}" >&2
+  exit 0
+fi
+
+# dpkg-query fails where a name is unknown to it: that is an answer too, and the loop reads it.
+installed=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' "${wanted[@]}" 2>/dev/null || :) "
+missing=()
+for name in "${wanted[@]}"; do
+  [[ $installed == *" installed:$name "* ]] || missing+=("$name")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+  as_root=(sudo)
+  command -v sudo >/dev/null || check=1
+fi
+if [ -n "$check" ]; then
+  echo "deps: missing: ${missing[*]}; as root: apt-get install ${missing[*]}" >&2
+  exit 1
+fi
+
+echo "deps: installing ${missing[*]}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 "$@" \
+    </dev/null >"$log" 2>&1 || { cat "$log" >&2; echo "deps: apt-get $1 failed" >&2; exit 1; }
+}
+apt update
+apt install -y --no-install-recommends "${missing[@]}"
