@@ -278,6 +278,7 @@ Result<std::unique_ptr<DirectoryFiles>> DirectoryFiles::open(const std::string& 
 DirectoryFiles::DirectoryFiles(std::string path, const DirectoryOptions& options, Fd root)
     : path_(std::move(path)), options_(options), root_(std::make_shared<Dir>()) {
   root_->fd = std::move(root);
+  named_ = options_.named_files;
 }
 
 StoreStatus DirectoryFiles::status(std::string_view tried, std::string_view key,

@@ -38,6 +38,7 @@ struct DirectoryOptions {
   bool create = false;         // make the directory where there is none
   bool read_only = false;      // write nothing at all
   size_t io_threads = 8;       // operations at once
+  bool named_files = false;    // for tests: as on a file system without O_TMPFILE
 };
 
 // A descriptor, closed when it goes.

@@ -95,7 +95,7 @@ void FaultyStore::put_if_absent(std::string key, Body body, Cause cause, PutDone
     });
   };
   call.answer = [this, cause, bytes, done = std::move(done)](Outcome outcome) {
-    meter().add(Operation::kPut, cause, outcome.status.answer, bytes);
+    measure(Operation::kPut, cause, outcome.status.answer, bytes);
     done(std::move(outcome.status));
   };
   start(std::move(call));
@@ -112,7 +112,7 @@ void FaultyStore::get(std::string key, ByteRange range, Cause cause, GetDone don
     });
   };
   call.answer = [this, cause, done = std::move(done)](Outcome outcome) {
-    meter().add(Operation::kGet, cause, outcome.status.answer, outcome.get.bytes.size());
+    measure(Operation::kGet, cause, outcome.status.answer, outcome.get.bytes.size());
     outcome.get.status = std::move(outcome.status);
     done(std::move(outcome.get));
   };
@@ -132,7 +132,7 @@ void FaultyStore::list(std::string prefix, std::string after, uint32_t count_max
     });
   };
   call.answer = [this, cause, done = std::move(done)](Outcome outcome) {
-    meter().add(Operation::kList, cause, outcome.status.answer, 0);
+    measure(Operation::kList, cause, outcome.status.answer, 0);
     outcome.list.status = std::move(outcome.status);
     done(std::move(outcome.list));
   };
@@ -149,7 +149,7 @@ void FaultyStore::remove(std::vector<std::string> keys, Cause cause, RemoveDone 
     });
   };
   call.answer = [this, cause, done = std::move(done)](Outcome outcome) {
-    meter().add(Operation::kDelete, cause, outcome.status.answer, 0);
+    measure(Operation::kDelete, cause, outcome.status.answer, 0);
     done(std::move(outcome.status));
   };
   start(std::move(call));
@@ -162,6 +162,10 @@ StoreStatus FaultyStore::cancelled(const Record& record) {
           std::string(operation_name(record.operation)) + " " + record.key +
               ": the store was shut down",
           {}};
+}
+
+void FaultyStore::measure(Operation operation, Cause cause, Answer answer, uint64_t bytes) {
+  if (answer != Answer::kCancelled) meter().add(operation, cause, answer, bytes);
 }
 
 void FaultyStore::start(Call call) {

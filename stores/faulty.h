@@ -113,6 +113,7 @@ class FaultyStore final : public ObjectStore {
   void meet(Fault fault, Call call);
   // Calls `cancel` at once where the store is shut down.
   void hold(const Record& record, std::function<void()> go, std::function<void()> cancel);
+  void measure(Operation operation, Cause cause, Answer answer, uint64_t bytes);
   static StoreStatus cancelled(const Record& record);
 
   const std::unique_ptr<ObjectStore> inner_;
