@@ -81,10 +81,12 @@ class SimStore final : public ObjectStore {
   std::string description() const override { return "sim://bucket"; }
   std::chrono::milliseconds linger_default() const override { return linger; }
 
+  using Script = std::function<std::optional<SimFate>(const SimRequest&)>;
+
   SimFaults faults;
   std::chrono::milliseconds linger{0};
   // Decides before the faults do; nothing: as the faults say. Runs when the request is made.
-  std::function<std::optional<SimFate>(const SimRequest&)> script;
+  Script script;
   // Runs when a request reaches the bucket, before and after it is applied. It may call blocking
   // functions of other machines' engines.
   std::function<void(const SimRequest&)> before, after;
