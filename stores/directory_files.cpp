@@ -337,38 +337,36 @@ DirectoryFiles::DirPtr DirectoryFiles::recall(std::string_view path) {
 void DirectoryFiles::remember(const DirPtr& dir) {
   DirPtr dropped;  // closed behind the lock
   MutexLock lock(cache_mutex_);
-  if (cache_.size() == kDirsRemembered) {
-    dropped = std::move(cache_.back());
-    cache_.pop_back();
+  auto it = std::find_if(cache_.begin(), cache_.end(),
+                         [&](const DirPtr& other) { return other->path == dir->path; });
+  if (it == cache_.end() && cache_.size() == kDirsRemembered) --it;
+  if (it != cache_.end()) {
+    dropped = std::move(*it);
+    cache_.erase(it);
   }
   cache_.insert(cache_.begin(), dir);
 }
 
 void DirectoryFiles::forget(std::string_view path) {
-  std::vector<DirPtr> dropped;
+  DirPtr dropped;
   MutexLock lock(cache_mutex_);
-  for (; !path.empty(); path = parent_of(path)) {
-    std::erase_if(cache_, [&](const DirPtr& dir) {
-      if (dir->path != path) return false;
-      dropped.push_back(dir);
-      return true;
-    });
-  }
+  const auto it = std::find_if(cache_.begin(), cache_.end(),
+                               [&](const DirPtr& dir) { return dir->path == path; });
+  if (it == cache_.end()) return;
+  dropped = std::move(*it);
+  cache_.erase(it);
 }
 
-DirectoryFiles::Error DirectoryFiles::open_dir(std::string_view path, bool make, DirPtr& dir,
-                                               bool& remembered) {
+DirectoryFiles::Error DirectoryFiles::open_dir(std::string_view path, bool make, Way way,
+                                               DirPtr& dir) {
   if (path.empty()) {
     dir = root_;
     return {};
   }
   dir = recall(path);
-  if (dir != nullptr) {
-    remembered = true;
-    return {};
-  }
+  if (dir != nullptr && way == Way::kRemembered) return {};
   DirPtr parent;
-  if (const Error error = open_dir(parent_of(path), make, parent, remembered)) return error;
+  if (const Error error = open_dir(parent_of(path), make, way, parent)) return error;
   const std::string name = last_part(path);
   Fd fd = open_at(parent->fd.get(), name.c_str(), kDirFlags);
   if (!fd.valid() && errno == ENOENT && make) {
@@ -378,8 +376,13 @@ DirectoryFiles::Error DirectoryFiles::open_dir(std::string_view path, bool make,
     fd = open_at(parent->fd.get(), name.c_str(), kDirFlags);
   }
   if (!fd.valid()) return {errno, "open the directory"};
+  // What is open keeps its number, so that no other directory can have it.
+  struct stat st, known;
+  if (dir != nullptr && ::fstat(fd.get(), &st) == 0 && ::fstat(dir->fd.get(), &known) == 0 &&
+      st.st_ino == known.st_ino && st.st_dev == known.st_dev) {
+    return {};
+  }
   // Whoever made it may not have come to write its name to the disk.
-  struct stat st;
   if (::fstat(parent->fd.get(), &st) != 0) return {errno, "fstat"};
   if (const Error error = cover(*parent, change_ns(st.st_mtim))) return error;
   dir = std::make_shared<Dir>();
@@ -460,24 +463,21 @@ StoreStatus DirectoryFiles::put_if_absent(const std::string& key, Bytes body) {
   }
   if (options_.read_only) return status("put", key, {EROFS, "the root was opened read-only"});
   Error error = prepare();
-  const std::string_view dir_path = parent_of(key);
   for (int attempt = 0; !error && attempt < kAttemptsMax; ++attempt) {
-    error = put_once(dir_path, last_part(key), body);
-    if (error.code != ENOENT) break;
+    error = put_once(key, attempt == 0 ? Way::kRemembered : Way::kFresh, body);
+    if (error.code != ENOENT || attempt + 1 == kAttemptsMax) break;
     // The directory went, being empty; or an open file cannot be named, here and now.
-    forget(dir_path);
+    error = {};
     if (attempt == 2) named_ = true;
-    if (attempt + 1 < kAttemptsMax) error = {};
   }
   if (error.code != EEXIST) return status("put", key, error);
   return {Answer::kExists, "put " + printable_key(key) + ": the key is taken", {}};
 }
 
-DirectoryFiles::Error DirectoryFiles::put_once(std::string_view dir_path, const std::string& name,
-                                               Bytes body) {
+DirectoryFiles::Error DirectoryFiles::put_once(const std::string& key, Way way, Bytes body) {
   DirPtr dir;
-  bool remembered = false;
-  if (const Error error = open_dir(dir_path, true, dir, remembered)) return error;
+  if (const Error error = open_dir(parent_of(key), true, way, dir)) return error;
+  const std::string name = last_part(key);
   Error put = named_ ? put_named(*dir, name, body) : put_unnamed(*dir, name, body);
   if (put.code == EOPNOTSUPP && !named_) {
     named_ = true;
@@ -512,9 +512,13 @@ DirectoryFiles::Error DirectoryFiles::put_unnamed(Dir& dir, const std::string& n
   const int at = dir.fd.get();
   const Fd file = open_at(at, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
   if (!file.valid()) {
+    // ext4 says EPERM where the directory was taken away.
+    const int code = errno;
+    struct stat st;
+    if (code == EPERM && ::fstat(at, &st) == 0 && st.st_nlink == 0) return {ENOENT, "open"};
     // The ways to say that the file system, or the kernel, has no such files.
-    const bool lacking = errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL;
-    return {lacking ? EOPNOTSUPP : errno, "open a file without a name"};
+    const bool lacking = code == EOPNOTSUPP || code == EISDIR || code == EINVAL;
+    return {lacking ? EOPNOTSUPP : code, "open a file without a name"};
   }
   if (const Error error = write_file(file.get(), body)) return error;
   if (!by_proc_) {
@@ -531,8 +535,7 @@ DirectoryFiles::Error DirectoryFiles::put_unnamed(Dir& dir, const std::string& n
 
 DirectoryFiles::Error DirectoryFiles::put_named(Dir& dir, const std::string& name, Bytes body) {
   DirPtr tmp;
-  bool remembered = false;
-  if (const Error error = open_dir("tmp", true, tmp, remembered)) return error;
+  if (const Error error = open_dir("tmp", true, Way::kFresh, tmp)) return error;
   // O_EXCL: a leftover may be the second name of an object, and must never be written to.
   static std::atomic<uint64_t> next{0};
   std::string tmp_name;
@@ -541,11 +544,7 @@ DirectoryFiles::Error DirectoryFiles::put_named(Dir& dir, const std::string& nam
     tmp_name = std::to_string(::getpid()) + "-" + std::to_string(next.fetch_add(1));
     file = open_at(tmp->fd.get(), tmp_name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   } while (!file.valid() && errno == EEXIST);
-  if (!file.valid()) {
-    const int code = errno;
-    if (code == ENOENT) forget("tmp");
-    return {code, "open a file in tmp/"};
-  }
+  if (!file.valid()) return {errno, "open a file in tmp/"};
   Error error = write_file(file.get(), body);
   if (!error && ::linkat(tmp->fd.get(), tmp_name.c_str(), dir.fd.get(), name.c_str(), 0) != 0) {
     error = {errno, "linkat"};
@@ -563,12 +562,8 @@ GetResult DirectoryFiles::get(const std::string& key, ByteRange range) {
         Answer::kInvalid, "get " + printable_key(key) + ": not a key for an object", {}};
     return result;
   }
-  bool remembered = false;
-  Error error = get_once(key, range, remembered, result);
-  if (error.code == ENOENT && remembered) {
-    forget(parent_of(key));
-    error = get_once(key, range, remembered, result);
-  }
+  Error error = get_once(key, range, Way::kRemembered, result);
+  if (error.code == ENOENT) error = get_once(key, range, Way::kFresh, result);
   if (error.code == 0 || !result.status.ok()) return result;
   result.bytes.clear();
   switch (error.code) {
@@ -585,10 +580,10 @@ GetResult DirectoryFiles::get(const std::string& key, ByteRange range) {
   return result;
 }
 
-DirectoryFiles::Error DirectoryFiles::get_once(const std::string& key, ByteRange range,
-                                               bool& remembered, GetResult& result) {
+DirectoryFiles::Error DirectoryFiles::get_once(const std::string& key, ByteRange range, Way way,
+                                               GetResult& result) {
   DirPtr dir;
-  if (const Error error = open_dir(parent_of(key), false, dir, remembered)) return error;
+  if (const Error error = open_dir(parent_of(key), false, way, dir)) return error;
   // O_NONBLOCK: what is not a file must not hold us up.
   const Fd file = open_at(dir->fd.get(), last_part(key).c_str(),
                           O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -641,12 +636,8 @@ StoreStatus DirectoryFiles::remove(const std::vector<std::string>& keys) {
   }
   std::vector<DirPtr> touched;
   for (const std::string& key : keys) {
-    bool remembered = false;
-    Error error = remove_once(key, remembered, touched);
-    if (error.code == ENOENT && remembered) {
-      forget(parent_of(key));
-      error = remove_once(key, remembered, touched);
-    }
+    Error error = remove_once(key, Way::kRemembered, touched);
+    if (error.code == ENOENT) error = remove_once(key, Way::kFresh, touched);
     const bool absent = error.code == ENOENT || error.code == ENOTDIR || error.code == EISDIR ||
                         error.code == ELOOP;
     if (error && !absent && first_failure.ok()) first_failure = status("delete", key, error);
@@ -659,10 +650,10 @@ StoreStatus DirectoryFiles::remove(const std::vector<std::string>& keys) {
   return first_failure;
 }
 
-DirectoryFiles::Error DirectoryFiles::remove_once(const std::string& key, bool& remembered,
+DirectoryFiles::Error DirectoryFiles::remove_once(const std::string& key, Way way,
                                                   std::vector<DirPtr>& touched) {
   DirPtr dir;
-  if (const Error error = open_dir(parent_of(key), false, dir, remembered)) return error;
+  if (const Error error = open_dir(parent_of(key), false, way, dir)) return error;
   if (::unlinkat(dir->fd.get(), last_part(key).c_str(), 0) != 0) return {errno, "unlink"};
   if (std::find(touched.begin(), touched.end(), dir) == touched.end()) touched.push_back(dir);
   return {};
@@ -673,8 +664,7 @@ DirectoryFiles::Error DirectoryFiles::remove_once(const std::string& key, bool& 
 void DirectoryFiles::prune(std::string_view path) {
   for (; !path.empty(); path = parent_of(path)) {
     DirPtr parent;
-    bool remembered = false;
-    if (open_dir(parent_of(path), false, parent, remembered)) return;
+    if (open_dir(parent_of(path), false, Way::kRemembered, parent)) return;
     if (::unlinkat(parent->fd.get(), last_part(path).c_str(), AT_REMOVEDIR) != 0) return;
     forget(path);
   }
@@ -736,6 +726,8 @@ class Lister {
       }
     }
     std::sort(keys.begin(), keys.end());
+    // Between those behind the first `keep` some may have been left out.
+    if (cut) keys.resize(keep);
     return reader.error();
   }
 

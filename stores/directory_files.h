@@ -99,22 +99,23 @@ class DirectoryFiles {
 
   DirectoryFiles(std::string path, const DirectoryOptions& options, Fd root);
 
-  // `remembered`: the way went through the cache, so that "not found" may be old news.
-  Error open_dir(std::string_view path, bool make, DirPtr& dir, bool& remembered);
+  // Through the cache, where "not found" may be old news; or by looking at every step.
+  enum class Way { kRemembered, kFresh };
+  Error open_dir(std::string_view path, bool make, Way way, DirPtr& dir);
   DirPtr recall(std::string_view path);
   void remember(const DirPtr& dir);
-  void forget(std::string_view path);  // and all above it
+  void forget(std::string_view path);
 
   Error sync_dir(Dir& dir);
   Error cover(Dir& dir, int64_t changed_ns);
   Error prepare();
   Error clear_tmp(int tmp);
-  Error put_once(std::string_view dir_path, const std::string& name, Bytes body);
+  Error put_once(const std::string& key, Way way, Bytes body);
   Error write_file(int file, Bytes body) const;
   Error put_unnamed(Dir& dir, const std::string& name, Bytes body);
   Error put_named(Dir& dir, const std::string& name, Bytes body);
-  Error get_once(const std::string& key, ByteRange range, bool& remembered, GetResult& result);
-  Error remove_once(const std::string& key, bool& remembered, std::vector<DirPtr>& touched);
+  Error get_once(const std::string& key, ByteRange range, Way way, GetResult& result);
+  Error remove_once(const std::string& key, Way way, std::vector<DirPtr>& touched);
   void prune(std::string_view path);
   StoreStatus status(std::string_view tried, std::string_view key, const Error& error) const;
 
