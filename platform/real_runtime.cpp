@@ -160,8 +160,9 @@ void RealRuntime::stop() {
     event_thread = std::move(event_thread_);
   }
   wake_.notify_all();
-  if (event_thread.joinable()) event_thread.join();
+  // Workers first: they take no new task while the event thread ends its last one.
   workers_.stop(ThreadPool::Unbegun::kDrop);
+  if (event_thread.joinable()) event_thread.join();
 
   std::deque<Task> posted;
   std::map<std::pair<TimePoint, TimerId>, Task> timers;
