@@ -497,11 +497,12 @@ DirectoryFiles::Error DirectoryFiles::put_once(const std::string& key, Way way, 
 }
 
 DirectoryFiles::Error DirectoryFiles::write_file(int file, Bytes body) const {
-  while (!body.empty()) {
-    const size_t count = std::min(body.size(), kIoBytesMax);
-    const ssize_t written = again_if_interrupted([&] { return ::write(file, body.data(), count); });
+  for (size_t done = 0; done < body.size();) {
+    const size_t count = std::min(body.size() - done, kIoBytesMax);
+    const ssize_t written = again_if_interrupted(
+        [&] { return ::pwrite(file, body.data() + done, count, static_cast<off_t>(done)); });
     if (written < 0) return {errno, "write"};
-    body = body.subspan(static_cast<size_t>(written));
+    done += static_cast<size_t>(written);
   }
   if (!options_.sync) return {};
   if (again_if_interrupted([&] { return ::fdatasync(file); }) != 0) return {errno, "fdatasync"};

@@ -28,7 +28,7 @@ constexpr int kExitAnswer = 100;  // and the Answer
 constexpr char kBody[] = "the body";
 // Those that change something, or make it last.
 constexpr char kChanges[] =
-    "mkdir,mkdirat,write,fdatasync,fsync,syncfs,link,linkat,unlink,unlinkat,ftruncate,renameat2";
+    "mkdir,mkdirat,pwrite64,fdatasync,fsync,syncfs,link,linkat,unlink,unlinkat,ftruncate,renameat2";
 
 std::unique_ptr<DirectoryFiles> open_files(const std::string& path, DirectoryOptions options) {
   auto files = DirectoryFiles::open(path, options);
@@ -183,17 +183,17 @@ TEST_CASE("a put reaches the disk before it has a name and the name before it is
   CHECK(first.answer() == Answer::kOk);
   // New directories have their own names on the disk before anything in them counts.
   CHECK_CALLS(first, dir.path(),
-              {"mkdirat .", "fsync .", "mkdirat j", "fsync j", "write #", "fdatasync #", "linkat #",
-               "fsync j/1"});
+              {"mkdirat .", "fsync .", "mkdirat j", "fsync j", "pwrite64 #", "fdatasync #",
+               "linkat #", "fsync j/1"});
   const Traced again = trace_changes(dir.path(), "sync put:j/1/3 put:j/1/4");
   CHECK(again.answer() == Answer::kOk);
-  CHECK_CALLS(again, dir.path(), {"write #", "fdatasync #", "linkat #", "fsync j/1"});
+  CHECK_CALLS(again, dir.path(), {"pwrite64 #", "fdatasync #", "linkat #", "fsync j/1"});
 
   const Traced named = trace_changes(dir.path(), "named put:j/1/5 put:j/1/6");
   CHECK(named.answer() == Answer::kOk);
   const Names calls = names(named.calls, dir.path());
   REQUIRE(calls.size() == 5);
-  CHECK(calls[0].starts_with("write tmp/"));
+  CHECK(calls[0].starts_with("pwrite64 tmp/"));
   CHECK(calls[1].starts_with("fdatasync tmp/"));
   CHECK(calls[2] == "linkat tmp");
   CHECK(calls[3] == "unlinkat tmp");
@@ -207,7 +207,7 @@ TEST_CASE("a put into a directory used before walks no path and makes no call in
                            {"-e", "trace=access,faccessat,%file,%desc,%net,fdatasync,fsync"});
   CHECK(all.answer() == Answer::kOk);
   CHECK_CALLS(all, dir.path(),
-              {"openat j/1", "write #", "fdatasync #", "linkat #", "close #", "fsync j/1"});
+              {"openat j/1", "pwrite64 #", "fdatasync #", "linkat #", "close #", "fsync j/1"});
 }
 
 TEST_CASE("a rival's object is on the disk before it is called taken") {
@@ -217,7 +217,7 @@ TEST_CASE("a rival's object is on the disk before it is called taken") {
   const Traced traced = trace_changes(dir.path(), "sync put:j/1");
   CHECK(traced.answer() == Answer::kExists);
   CHECK_CALLS(traced, dir.path(),
-              {"fsync .", "write #", "fdatasync #", "linkat # EEXIST", "fsync j"});
+              {"fsync .", "pwrite64 #", "fdatasync #", "linkat # EEXIST", "fsync j"});
 }
 
 TEST_CASE("a rival's object is on the disk before it is read") {
@@ -250,7 +250,7 @@ TEST_CASE(
   if (!tracing()) return;
   TempDir dir;
   const Traced first = trace_changes(dir.path(), "process put:j/1");
-  CHECK_CALLS(first, dir.path(), {"mkdirat .", "mkdirat .", "write #", "linkat #"});
+  CHECK_CALLS(first, dir.path(), {"mkdirat .", "mkdirat .", "pwrite64 #", "linkat #"});
   CHECK(fs::exists(dir / "tmp/unsynced"));
   const Traced again = trace_changes(dir.path(), "process put:j/2");
   CHECK(again.answer() == Answer::kOk);
@@ -259,7 +259,7 @@ TEST_CASE(
   const Traced synced = trace_changes(dir.path(), "sync put:j/3");
   CHECK(synced.answer() == Answer::kOk);
   CHECK_CALLS(synced, dir.path(),
-              {"syncfs tmp", "unlinkat tmp", "unlinkat .", "fsync .", "write #", "fdatasync #",
+              {"syncfs tmp", "unlinkat tmp", "unlinkat .", "fsync .", "pwrite64 #", "fdatasync #",
                "linkat #", "fsync j"});
   CHECK(!fs::exists(dir / "tmp"));
 }
@@ -319,10 +319,10 @@ TEST_CASE("D22 each system call of a put that fails is told as what it is and le
     bool stored;
   };
   for (const Row& row : {
-           Row{"sync", "write:error=ENOSPC", Answer::kNoSpace, false},
-           Row{"sync", "write:error=EDQUOT", Answer::kNoSpace, false},
-           Row{"sync", "write:error=EIO", Answer::kUnknown, false},
-           Row{"sync", "write:error=EINTR:when=1", Answer::kOk, true},
+           Row{"sync", "pwrite64:error=ENOSPC", Answer::kNoSpace, false},
+           Row{"sync", "pwrite64:error=EDQUOT", Answer::kNoSpace, false},
+           Row{"sync", "pwrite64:error=EIO", Answer::kUnknown, false},
+           Row{"sync", "pwrite64:error=EINTR:when=1", Answer::kOk, true},
            Row{"sync", "fdatasync:error=EIO", Answer::kUnknown, false},
            Row{"sync", "fdatasync:error=ENOSPC", Answer::kNoSpace, false},
            Row{"sync", "fdatasync:error=EINTR:when=1", Answer::kOk, true},
@@ -338,12 +338,12 @@ TEST_CASE("D22 each system call of a put that fails is told as what it is and le
            // Stored perhaps, but perhaps not on the disk.
            Row{"sync", "fsync:error=EIO:when=2", Answer::kUnknown, true},
            Row{"sync", "fsync:error=EINVAL", Answer::kOk, true},
-           Row{"named", "write:error=ENOSPC", Answer::kNoSpace, false},
+           Row{"named", "pwrite64:error=ENOSPC", Answer::kNoSpace, false},
            Row{"named", "fdatasync:error=EIO", Answer::kUnknown, false},
            Row{"named", "linkat:error=EPERM", Answer::kDenied, false},
        }) {
-    CAPTURE(row.way);
-    CAPTURE(row.inject);
+    CAPTURE(std::string(row.way));
+    CAPTURE(std::string(row.inject));
     TempDir dir;
     const Traced traced =
         trace(dir.path(), std::string(row.way) + " put:j/1",

@@ -128,8 +128,9 @@ TEST_CASE("a directory that holds other things is not taken for a new root") {
   CHECK(open_status(dir.path(), creating()).ok());  // it is a root already
 
   TempDir ours;
-  for (const char* name : {"tmp", "j", "s", "c", "lost+found"}) fs::create_directory(ours / name);
-  for (const char* name : {"wp.lock", "wp.sqlite", "wp.sqlite-wal"}) write_file(ours / name);
+  for (const std::string name : {"tmp", "j", "s", "c", "lost+found"})
+    fs::create_directory(ours / name);
+  for (const std::string name : {"wp.lock", "wp.sqlite", "wp.sqlite-wal"}) write_file(ours / name);
   CHECK(open_status(ours.path(), creating()).ok());
 }
 
@@ -138,7 +139,7 @@ TEST_CASE("the root's own files are no objects") {
   const auto store = open_store(dir.path(), quick());
   REQUIRE(put(*store, "c/1", make_body("c")).ok());
   fs::create_directories(dir / "tmp");
-  for (const char* name : {"wp.lock", "wp.sqlite", "wp.sqlite-shm", "tmp/1-1"}) {
+  for (const std::string name : {"wp.lock", "wp.sqlite", "wp.sqlite-shm", "tmp/1-1"}) {
     CAPTURE(name);
     write_file(dir / name);
     CHECK(put(*store, name, make_body("x")).answer == Answer::kInvalid);
@@ -170,7 +171,7 @@ TEST_CASE("D24 what is no file is no object, and no way out of the root") {
   const int listener = socket(AF_UNIX, SOCK_STREAM, 0);
   REQUIRE(bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
 
-  for (const char* key :
+  for (const std::string key :
        {"link", "away/secret", "away", "folder", "folder/empty", "fifo", "socket", "fifo/below"}) {
     CAPTURE(key);
     CHECK(get(*store, key).status.answer == Answer::kNotFound);

@@ -134,8 +134,12 @@ TEST_CASE("timers run in the order of their times and never before them") {
     });
   };
   // While the event thread is held up, so that all are made before any is due.
-  Counter made;
-  runtime.post([&] { made.wait(1); });
+  Counter begun, made;
+  runtime.post([&] {
+    begun.add();
+    made.wait(1);
+  });
+  begun.wait(1);
   at(30, 5);
   at(10, 2);
   at(20, 3);
@@ -175,9 +179,13 @@ TEST_CASE("a cancelled timer does not run, and what it holds goes at once") {
   runtime.cancel(id + 1000);
 
   // From inside: itself, which does nothing, and one of the same time, which then never runs.
-  Counter made, done;
+  Counter begun, made, done;
   TimerId first = 0, second = 0;
-  runtime.post([&] { made.wait(1); });
+  runtime.post([&] {
+    begun.add();
+    made.wait(1);
+  });
+  begun.wait(1);
   const TimePoint now = runtime.now();
   first = runtime.call_at(now, [&] {
     runtime.cancel(first);

@@ -181,7 +181,7 @@ void check_ranges(ObjectStore& store) {
 
 void check_absent(ObjectStore& store) {
   REQUIRE(put(store, "j/1/000", make_body("x")).ok());
-  for (const char* key : {"root", "j/1/001", "j/2/000", "j", "j/1", "j/1/000/below"}) {
+  for (const std::string key : {"root", "j/1/001", "j/2/000", "j", "j/1", "j/1/000/below"}) {
     CAPTURE(key);
     const GetResult result = get(store, key);
     CHECK(result.status.answer == Answer::kNotFound);
@@ -203,10 +203,10 @@ void check_list(ObjectStore& store) {
     // Nothing stale: what was stored is listed at once.
     CHECK(keys_of(list(store, key, "", 1).objects) == std::vector{key});
   }
-  for (const char* prefix : {"", "b", "b/", "b/2", "b/2/", "c/0", "c/00/01", "d/e", "d/e/", "d/e/f",
-                             "z", "b/2/x/", "a/", "/", "b//", "b/../"}) {
-    for (const char* after : {"", "a", "b", "b-1", "b/", "b/1", "b/2", "b/2/x", "b/2/z", "b/9",
-                              "c/0", "d/e/f/g", "d/e/f/h/", "e", "zzz"}) {
+  for (const std::string prefix : {"", "b", "b/", "b/2", "b/2/", "c/0", "c/00/01", "d/e", "d/e/",
+                                   "d/e/f", "z", "b/2/x/", "a/", "/", "b//", "b/../"}) {
+    for (const std::string after : {"", "a", "b", "b-1", "b/", "b/1", "b/2", "b/2/x", "b/2/z",
+                                    "b/9", "c/0", "d/e/f/g", "d/e/f/h/", "e", "zzz"}) {
       CAPTURE(prefix);
       CAPTURE(after);
       std::vector<std::string> expected;
@@ -250,7 +250,7 @@ void check_many(const StoreKind& kind, ObjectStore& store) {
 }
 
 void check_remove(ObjectStore& store) {
-  for (const char* key : {"s/1/a", "s/1/b", "s/2/a", "root"}) {
+  for (const std::string key : {"s/1/a", "s/1/b", "s/2/a", "root"}) {
     REQUIRE(put(store, key, make_body(key)).ok());
   }
   CHECK(remove(store, {}).ok());
@@ -278,7 +278,7 @@ void check_keys(const StoreKind& kind, ObjectStore& store) {
                                    "upper",
                                    std::string(200, 'n') + "/" + std::string(200, 'm')};
   if (kind.odd_keys) {
-    for (const char* key : {"not utf-8 \xff\xfe", "line\nbreak", "back\\slash", "\x01"}) {
+    for (const std::string key : {"not utf-8 \xff\xfe", "line\nbreak", "back\\slash", "\x01"}) {
       keys.push_back(key);
     }
   }
