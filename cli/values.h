@@ -1,0 +1,41 @@
+// What people type and read: numbers, times, sizes, prices, and the nearest known word to a wrong
+// one. Pure functions: no clock, no I/O. Parsing is strict: what is not wholly understood is
+// refused with a sentence that says what would be.
+#ifndef WP_CLI_VALUES_H_
+#define WP_CLI_VALUES_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "wp.h"
+
+namespace wp::cli {
+
+// Decimal digits and nothing else, up to 2^64 - 1. `what` names the value in the message.
+Result<uint64_t> parse_number(std::string_view what, std::string_view text);
+// The same, from 1.
+Result<Lsn> parse_lsn(std::string_view what, std::string_view text);
+
+// Milliseconds since 1970, from: such a number; an ISO 8601 date or date with time (UTC unless it
+// names an offset); or how long ago: "-5m", "2h", "3d", "90s".
+Result<int64_t> parse_time(std::string_view what, std::string_view text, int64_t now_ms);
+
+std::string human_bytes(uint64_t bytes);      // "512 B", "1.2 MiB"
+std::string human_duration(int64_t millis);   // "0.4 s", "3 d 4 h"
+std::string human_count(uint64_t count);      // "1,234,567"
+std::string human_dollars(double dollars);    // "$0.00006", "$1.24"
+std::string iso_time(int64_t time_ms);        // "2026-01-31T12:00:00.123Z"
+size_t display_width(std::string_view utf8);  // code points
+
+// The word that is the fewest typing errors away, or "" where none is near enough to be meant.
+std::string_view nearest(std::string_view word, std::span<const std::string_view> known);
+
+bool is_utf8(std::string_view text);  // well-formed as in RFC 3629
+// For messages: control characters and bytes that are no UTF-8 as '?', and not longer than a line.
+std::string printable(std::string_view text);
+
+}  // namespace wp::cli
+
+#endif  // WP_CLI_VALUES_H_
