@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -66,6 +67,7 @@ std::vector<std::string> listed(ObjectStore& store, const std::string& prefix = 
 bool with_mount(const char* what, const char* size,
                 const std::function<void(const std::string&)>& body) {
   bool mounted = false;
+  std::exception_ptr failure;
   TempDir dir;
   // Mounts of a thread with a name space of its own are seen by nobody else.
   std::thread([&] {
@@ -76,8 +78,13 @@ bool with_mount(const char* what, const char* size,
       std::printf("\nleft out: %s, for want of a mount (%s)\n", what, std::strerror(errno));
       return;
     }
-    body(dir.path());
+    try {
+      body(dir.path());
+    } catch (...) {
+      failure = std::current_exception();  // of a REQUIRE
+    }
   }).join();
+  if (failure) std::rethrow_exception(failure);
   return mounted;
 }
 
