@@ -118,13 +118,14 @@ void print_root(std::string& out, const RootInfo& root, const Stats& stats) {
   facts.add("logs", std::to_string(root.logs));
   facts.add("view", root.view_path.empty() ? "in memory" : root.view_path);
   if (!root.view_error.empty()) facts.add("view error", root.view_error);
-  facts.add("requests", cost_line(stats));
+  facts.add("this look", request_counts(stats));
   for (const RequestCount& count : stats.requests) {
     if (count.requests == 0) continue;
     std::string value = std::to_string(count.requests) + ", " + human_bytes(count.bytes);
     if (count.failed > 0) value += ", " + std::to_string(count.failed) + " failed";
     facts.add("  " + std::string(count.operation) + " to " + std::string(count.cause), value);
   }
+  facts.add("price on S3", human_dollars(stats.dollars));
   facts.print(out);
 }
 

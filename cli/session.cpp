@@ -105,23 +105,26 @@ int64_t now_ms() {
       .count();
 }
 
-std::string cost_line(const Stats& stats) {
+std::string request_counts(const Stats& stats) {
   uint64_t total = 0;
   std::map<std::string_view, uint64_t> counts;
   for (const RequestCount& count : stats.requests) {
     counts[count.operation] += count.requests;
     total += count.requests;
   }
-  std::string out = std::to_string(total) + (total == 1 ? " request" : " requests");
   std::string parts;
   for (const std::string_view operation : {"put", "get", "list", "delete"}) {
     const auto at = counts.find(operation);
     if (at == counts.end() || at->second == 0) continue;
-    parts +=
-        (parts.empty() ? "" : ", ") + std::to_string(at->second) + " " + std::string(operation);
+    parts += parts.empty() ? " (" : ", ";
+    parts += std::to_string(at->second) + " " + std::string(operation);
   }
-  if (!parts.empty()) out += " (" + parts + ")";
-  return out + ", " + human_dollars(stats.dollars) + " on S3";
+  return std::to_string(total) + (total == 1 ? " request" : " requests") +
+         (parts.empty() ? "" : parts + ")");
+}
+
+std::string cost_line(const Stats& stats) {
+  return request_counts(stats) + ", " + human_dollars(stats.dollars) + " on S3";
 }
 
 }  // namespace wp::cli

@@ -55,6 +55,8 @@ class Session {
 
 int64_t now_ms();  // wall clock, since 1970
 
+// "12 requests (10 put, 2 get)"
+std::string request_counts(const Stats& stats);
 // "12 requests (10 put, 2 get), $0.00006 on S3"
 std::string cost_line(const Stats& stats);
 

@@ -1,0 +1,619 @@
+#!/usr/bin/env bash
+# The `wp` tool from end to end: what it prints where, its exit statuses, and how it ends when it is
+# told to. Takes the tool's path. Waits only for what it can see, with a limit on the tries.
+set -uo pipefail
+
+[ $# -ge 1 ] || { echo "usage: $0 WP" >&2; exit 2; }
+wp=$(realpath "$1")
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/wp-cli-test.XXXXXX")
+trap 'chmod -R u+w "$tmp"; rm -rf "$tmp"' EXIT
+cd "$tmp" || exit 2
+root=$tmp/root
+passed=0
+failed=0
+
+ok() {
+  passed=$((passed + 1))
+  echo "ok - $1"
+}
+not_ok() {
+  failed=$((failed + 1))
+  echo "not ok - $1"
+  [ $# -lt 2 ] || printf '%s\n' "${@:2}" | cut -c1-400 | sed 's/^/    /'
+}
+# same NAME WANTED GOT
+same() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "wanted: $2" "got:    $3"; fi; }
+# has NAME PART TEXT
+has() { if [[ $3 == *"$2"* ]]; then ok "$1"; else not_ok "$1" "wanted in it: $2" "got:    $3"; fi; }
+# like NAME REGEX TEXT
+like() { if [[ $3 =~ $2 ]]; then ok "$1"; else not_ok "$1" "wanted: $2" "got:    $3"; fi; }
+# holds NAME COMMAND...
+holds() { if "${@:2}" >"$tmp/holds.log" 2>&1; then ok "$1"; else not_ok "$1" "${*:2}" "$(tail -n 5 "$tmp/holds.log")"; fi; }
+
+# run ARG...: the tool with standard input of the caller; sets out, err and status.
+run() {
+  "$wp" "$@" >"$tmp/out" 2>"$tmp/err"
+  status=$?
+  out=$(tr '\0' '@' <"$tmp/out")
+  err=$(cat "$tmp/err")
+}
+# fails NAME STATUS PART ARG...: ends with that status, names the part on standard error, and says
+# nothing on standard output.
+fails() {
+  run "${@:4}" </dev/null
+  if [ "$status" = "$2" ] && [[ $err == *"$3"* ]] && [ -z "$out" ]; then
+    ok "$1"
+  else
+    not_ok "$1" "wanted status $2 and: $3" "got status $status, out: $out" "err: $err"
+  fi
+}
+# within NAME COMMAND...: until it succeeds, at most some 20 seconds.
+within() {
+  local tries
+  for ((tries = 0; tries < 1000; ++tries)); do
+    if "${@:2}" >/dev/null 2>&1; then
+      ok "$1"
+      return 0
+    fi
+    sleep 0.02
+  done
+  not_ok "$1" "never came true: ${*:2}"
+  return 1
+}
+lines_are() { [ "$(wc -l <"$1")" -ge "$2" ]; }
+ended() { ! kill -0 "$1" 2>/dev/null; }
+json_lines() { python3 -c 'import json,sys
+for line in open(sys.argv[1], encoding="utf-8"):
+    value = json.loads(line)
+    assert isinstance(value, dict), line
+    assert line.endswith("\n")' "$1"; }
+# field FILE KEY [LINE]: of the JSON object in that line (default: the first).
+field() { python3 -c 'import json,sys
+lines = open(sys.argv[1], encoding="utf-8").read().splitlines()
+value = json.loads(lines[int(sys.argv[3])])
+print(json.dumps(value.get(sys.argv[2], "absent"), ensure_ascii=False))' "$1" "$2" "${3-0}"; }
+
+# ---- help, version, wrong usage
+
+run --version
+like "--version" '^wp [0-9]+\.[0-9]+\.[0-9]+$' "$out"
+run --help
+same "--help ends with 0" 0 "$status"
+for command in append cat tail logs info truncate drop verify rebuild dump; do
+  has "--help lists $command" "  $command URL" "$out"
+done
+for command in append cat tail logs info truncate drop verify rebuild dump; do
+  run $command --help
+  if [ "$status" = 0 ] && [[ $out == *"usage: wp $command"* && $out == *"example:"*"wp $command"* ]]; then
+    ok "$command --help has usage and an example"
+  else
+    not_ok "$command --help has usage and an example" "$out$err"
+  fi
+done
+run help cat
+has "help COMMAND is the same" "usage: wp cat" "$out"
+run </dev/null
+same "no command is wrong usage" 2 "$status"
+has "and shows the help on standard error" "usage: wp" "$err"
+fails "an unknown command names the nearest" 2 "did you mean append?" apend "$root" a
+fails "an unknown option names the nearest" 2 "did you mean --from?" cat "$root" a --form 1
+fails "an unknown option before the command" 2 "did you mean --version?" --versoin
+fails "too few operands" 2 "URL LOG" append "$root"
+fails "too many operands" 2 "one operand too many: 'c'" cat "$root" a c
+fails "an option without its value" 2 "--from needs a value" cat "$root" a --from
+fails "a switch with a value" 2 "takes no value" cat "$root" a --lsn=1
+fails "an unknown scheme" 2 "" cat "gopher://x" a
+fails "an unknown scheme that is nearly one" 2 "file" cat "fiel:///x" a
+fails "an unknown option in the URL names the nearest" 2 "linger_ms" cat "$root?linger_sm=1" a
+fails "an empty URL" 2 "" cat "" a
+for bad in "" x 1x -1 1.5 18446744073709551616; do
+  fails "--from '$bad'" 2 "--from" cat "$root" a --from "$bad"
+done
+fails "--from 0 is no LSN" 2 "no LSN" cat "$root" a --from 0
+fails "--to before --from" 2 "--to" cat "$root" a --from 5 --to 4
+fails "--from with --since" 2 "exclude" cat "$root" a --from 5 --since 5m
+fails "--since with no time" 2 "yesterday" cat "$root" a --since yesterday
+fails "--raw with --nul" 2 "exclude" cat "$root" a --raw --nul
+fails "--json with --raw" 2 '"error":"kInvalid"' cat "$root" a --json --raw
+fails "--window 0" 2 "--window" append "$root" a --window 0
+fails "--prop without =" 2 "KEY=VALUE" append "$root" a --prop k
+fails "--prop without a key" 2 "KEY=VALUE" append "$root" a --prop =v
+fails "--nul with --whole-file" 2 "exclude" append "$root" a --nul --whole-file
+fails "truncate at LSN 0" 2 "no LSN" truncate "$root" a 0
+run cat "$root" a --jsno --json </dev/null
+holds "a usage error with --json is JSON" json_lines "$tmp/err"
+same "with the code" '"kInvalid"' "$(field "$tmp/err" error)"
+
+# ---- nothing there: not found, and nothing is made
+
+for command in "cat $root a" "tail $root a" "tail -f $root a" "logs $root" "info $root" \
+  "info $root a" "truncate $root a 1" "drop $root a" "verify $root" "rebuild $root" \
+  "dump $root root"; do
+  # shellcheck disable=SC2086  # the words of the command
+  fails "$command: not found" 1 "kNotFound" $command
+done
+holds "and nothing was created" test ! -e "$root"
+fails "append of a file that is not there" 1 "nowhere" append "$root" a "$tmp/nowhere"
+holds "creates nothing either" test ! -e "$root"
+
+# ---- append and cat
+
+printf 'one\n\nthree' | { run append "$root" a; cp "$tmp/out" "$tmp/first"; echo "$status" >"$tmp/status"; }
+same "append says what it did" "appended 3 entries, first 1, last 3" "$(cat "$tmp/first")"
+same "and ends with 0" 0 "$(cat "$tmp/status")"
+like "requests and price on standard error" '^[0-9]+ requests? \([0-9a-z, ]+\), \$[0-9.]+ on S3$' "$(cat "$tmp/err")"
+run cat "$root" a
+same "an empty line is an entry, a last line needs no end" "one||three|" "$(tr '\n' '|' <"$tmp/out")"
+run append "$root" a </dev/null
+same "an empty input" "appended 0 entries" "$out"
+run append "$root" empty </dev/null
+same "an empty input to a new log" "appended 0 entries" "$out"
+run cat "$root" empty
+same "which is there then, and empty" "0:" "$status:$out"
+run tail "$root" empty
+same "tail of an empty log" "0:" "$status:$out"
+run append "$root" a --quiet < <(echo four)
+same "--quiet leaves the result" "appended 1 entries, first 4, last 4" "$out"
+same "--quiet says nothing else" "" "$err"
+echo five >"$tmp/file"
+run append "file://$root" a "$tmp/file"
+same "append FILE, file:// URL" "appended 1 entries, first 5, last 5" "$out"
+run append "$root" a - < <(echo six)
+same "append - is standard input" "appended 1 entries, first 6, last 6" "$out"
+run append "$root" a "$tmp"
+same "append of a directory fails" 1 "$status"
+
+run cat "$root" a --from 4
+same "--from" "four|five|six|" "$(tr '\n' '|' <"$tmp/out")"
+run cat "$root" a --from 3 --to 5
+same "--to is inclusive" "three|four|five|" "$(tr '\n' '|' <"$tmp/out")"
+run cat "$root" a --from 2 --count 2
+same "--count" "|three|" "$(tr '\n' '|' <"$tmp/out")"
+run cat "$root" a -n 0
+same "--count 0 prints nothing" "0:" "$status:$out"
+run cat "$root" a --to 1 --lsn
+same "--lsn" "1"$'\t'"one" "$out"
+run cat "$root" a --from 7
+same "--from right behind the end is empty" "0:" "$status:$out"
+fails "--from far behind the end" 2 "" cat "$root" a --from 100
+run cat "$root" a --from 5 --nul
+same "--nul" "five@six@" "$out"
+run cat "$root" a --from 5 --raw
+same "--raw" "fivesix" "$out"
+run cat "$root" a --since 1h
+same "--since, all of the last hour" 6 "$(wc -l <"$tmp/out")"
+run cat "$root" a --since -1h --count 1
+same "--since with a minus" "one" "$out"
+run cat "$root" a --since 2100-01-01T00:00:00.5Z
+same "--since in the future" "0:" "$status:$out"
+run cat "$root" a --since 0 --from-nothing
+same "usage is checked before anything is read" "2:" "$status:$out"
+
+printf 'a\nb\0\0c' | "$wp" append "$root" nul --nul >/dev/null 2>&1
+run cat "$root" nul --json
+same "append --nul" '"a\nb" "" "c"' "$(field "$tmp/out" payload 0) $(field "$tmp/out" payload 1) $(field "$tmp/out" payload 2)"
+printf 'all\nof\nit\n' >"$tmp/whole"
+run append "$root" whole "$tmp/whole" --whole-file
+same "append --whole-file" "appended 1 entries, first 1, last 1" "$out"
+"$wp" cat "$root" whole --raw >"$tmp/out"
+holds "comes back byte for byte" cmp "$tmp/whole" "$tmp/out"
+run append "$root" whole --whole-file </dev/null
+same "--whole-file of nothing is nothing" "appended 0 entries" "$out"
+head -c 3000000 /dev/urandom >"$tmp/random"
+"$wp" append "$root" random "$tmp/random" --whole-file >/dev/null 2>&1
+"$wp" cat "$root" random --raw >"$tmp/out"
+holds "3 MB of anything as one entry" cmp "$tmp/random" "$tmp/out"
+tr -d '\n' <"$tmp/random" | head -c 2000000 >"$tmp/long"
+{ cat "$tmp/long"; echo; echo end; } | "$wp" append "$root" long >/dev/null 2>&1
+"$wp" cat "$root" long >"$tmp/out"
+holds "a line of 2 MB" cmp <(cat "$tmp/long"; printf '\nend\n') "$tmp/out"
+seq 300000 >"$tmp/many"
+run append "$root" many "$tmp/many"
+same "300,000 lines" "appended 300000 entries, first 1, last 300000" "$out"
+"$wp" cat "$root" many >"$tmp/out"
+holds "come back" cmp "$tmp/many" "$tmp/out"
+run append "$root" windows --window 1 < <(seq 50)
+same "--window 1" "appended 50 entries, first 1, last 50" "$out"
+run append "$root" windows --window 7 < <(seq 51 500)
+same "--window 7" "appended 450 entries, first 51, last 500" "$out"
+holds "in order" cmp <(seq 500) <("$wp" cat "$root" windows)
+run append "$root" acks --print-acks < <(seq 300)
+same "--print-acks prints every LSN, then the result" "$(seq 300; echo "appended 300 entries, first 1, last 300")" "$out"
+run append "$root" acks --print-acks --window 1 < <(seq 3)
+same "--print-acks with --window 1" "$(seq 301 303; echo "appended 3 entries, first 301, last 303")" "$out"
+
+printf 'ok 1\nok 2\n%s\nnever\n' "$(head -c 5000 /dev/zero | tr '\0' x)" >"$tmp/toolong"
+run append "$root?entry_bytes_max=4096" limit "$tmp/toolong"
+same "an entry past the limit fails" 1 "$status"
+has "names the line" "line 3" "$err"
+same "what came before it is durable" "appended 2 entries, first 1, last 2" "$out"
+same "and there" "ok 1|ok 2|" "$("$wp" cat "$root" limit | tr '\n' '|')"
+run append "$root?entry_bytes_max=4096" limit "$tmp/toolong" --json
+same "with --json: what is durable" 2 "$(field "$tmp/out" appended)"
+same "with --json: the error" '"kInvalid" 2' "$(field "$tmp/err" error) $(field "$tmp/err" durable)"
+
+# ---- properties and JSON
+
+run append "$root" props --prop host=web1 --prop "eq=a=b" --prop empty= --json < <(printf 'x\n\xff\n"\\\t\n')
+same "append --json" '3 1 3' "$(field "$tmp/out" appended) $(field "$tmp/out" first) $(field "$tmp/out" last)"
+run append "$root" props --json </dev/null
+same "append --json of nothing" '0 null' "$(field "$tmp/out" appended) $(field "$tmp/out" first)"
+run append "$root" props --json --print-acks < <(echo y)
+same "--print-acks --json" '4 1' "$(field "$tmp/out" lsn) $(field "$tmp/out" appended 1)"
+run cat "$root" props --json
+holds "cat --json is JSON" json_lines "$tmp/out"
+same "an entry's LSN and payload" '1 "x"' "$(field "$tmp/out" lsn) $(field "$tmp/out" payload)"
+like "its time" '^1[0-9]{12}$' "$(field "$tmp/out" time_ms)"
+same "its properties" '{"host": "web1", "eq": "a=b", "empty": ""}' "$(field "$tmp/out" props)"
+same "bytes that are no text" '"/w==" "absent"' "$(field "$tmp/out" payload_base64 1) $(field "$tmp/out" payload 1)"
+same "text that needs escapes" '"\"\\\t"' "$(field "$tmp/out" payload 2)"
+same "no properties" '{}' "$(field "$tmp/out" props 3)"
+for command in "logs $root" "info $root" "info $root a" "tail $root a" "verify $root"; do
+  # shellcheck disable=SC2086  # the words of the command
+  run $command --json
+  if [ "$status" = 0 ] && [ -n "$out" ] && json_lines "$tmp/out"; then
+    ok "${command%% *} --json is JSON"
+  else
+    not_ok "${command%% *} --json is JSON" "$out$err"
+  fi
+done
+run cat "$root" nosuch --json
+same "an error with --json" '"kNotFound"' "$(field "$tmp/err" error)"
+
+# ---- tail, logs, info
+
+same "tail shows ten" "$(seq 491 500)" "$("$wp" tail "$root" windows)"
+same "tail -n" "499|500|" "$("$wp" tail "$root" windows -n 2 | tr '\n' '|')"
+same "tail -n3 --lsn" "498"$'\t'"498" "$("$wp" tail "$root" windows -n3 --lsn | head -n 1)"
+same "tail of more than there is" 6 "$("$wp" tail "$root" a -n 1000 | wc -l)"
+same "tail -n 0" "" "$("$wp" tail "$root" a -n 0)"
+fails "tail -n x" 2 "-n" tail "$root" a -n x
+run logs "$root"
+like "logs has a header" '^LOG +FIRST +LAST +ENTRIES +BYTES' "$out"
+like "logs has a line for each" $'\n''many +1 +300000 +300000 +[0-9.]+ MiB' "$out"
+same "and is aligned" 1 "$(awk '{ print length($0) }' "$tmp/out" | sort -u | wc -l)"
+run logs "$root" --json
+same "logs --json, by name" '"a" 1 6 6' "$(field "$tmp/out" log) $(field "$tmp/out" first) $(field "$tmp/out" durable) $(field "$tmp/out" entries)"
+run info "$root"
+for part in "url " "root id " "format " "epoch " "objects " "stored bytes " "logs " "view " "price on S3 "; do
+  has "info names $part" $'\n'"$part" $'\n'"$out"
+done
+run info "$root" --json
+like "info --json: root id" '^"[0-9a-f]{32}"$' "$(field "$tmp/out" root_id)"
+run info "$root" a
+like "info of a log" 'first +1'$'\n''last +6'$'\n''entries +6' "$out"
+fails "info of a log that is not there" 1 "windows" info "$root" window
+fails "a log that is not there names the nearest" 1 "many" cat "$root" mani
+run --json
+same "an option is no command" 2 "$status"
+
+# ---- log names
+
+for bad in "" "a/b" "/" "." ".." $'a\nb' $'\xff'; do
+  run append "$tmp/unmade" "$bad" < <(echo x)
+  same "append to log '$(printf %q "$bad")' is refused" "2:" "$status:$out"
+  run cat "$root" "$bad"
+  like "cat of log '$(printf %q "$bad")' is refused" '^[12]:$' "$status:$out"
+done
+big_name=$(head -c 100000 /dev/zero | tr '\0' n)
+run append "$root" "$big_name" < <(echo x)
+same "a name of 100,000 bytes is refused" 2 "$status"
+holds "in a message of moderate length" test "$(wc -c <"$tmp/err")" -lt 2000
+max_name=$(head -c 512 /dev/zero | tr '\0' n)
+run append "$root" "$max_name" < <(echo x)
+same "a name of 512 bytes is fine" "0:x" "$status:$("$wp" cat "$root" "$max_name")"
+run append "$root" "$max_name"n < <(echo x)
+same "one of 513 is not" 2 "$status"
+run append "$root" -- --json < <(echo dashes)
+same "behind -- a name may be like an option" "dashes" "$("$wp" cat "$root" -- --json)"
+run append "$root" 'späte Änderung ☃' < <(echo snow)
+same "names are UTF-8" "snow" "$("$wp" cat "$root" 'späte Änderung ☃')"
+
+# ---- roots that are none
+
+echo text >"$tmp/plain"
+run append "$tmp/plain" a < <(echo x)
+like "append to a file as root fails" '^[12]:$' "$status:$out"
+run cat "$tmp/plain" a
+like "cat of a file as root fails" '^[12]:$' "$status:$out"
+same "which stays as it was" "text" "$(cat "$tmp/plain")"
+mkdir "$tmp/stuff" && echo x >"$tmp/stuff/f"
+fails "a directory that is no root is not found" 1 "kNotFound" cat "$tmp/stuff" a
+same "and gets nothing new" "f" "$(ls -A "$tmp/stuff")"
+run cat "mem://nothing" a
+same "a memory root of another process is not found" "1:" "$status:$out"
+run append "mem://here" a < <(seq 3)
+same "append to memory, for as long as it lasts" "appended 3 entries, first 1, last 3" "$out"
+
+as_nobody=()
+if [ "$(id -u)" = 0 ]; then
+  as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+  chmod 755 "$tmp"
+fi
+if [ "$(id -u)" != 0 ] || { command -v setpriv >/dev/null && "${as_nobody[@]}" test -x "$wp"; }; then
+  mkdir "$tmp/locked" && chmod 555 "$tmp/locked"
+  "${as_nobody[@]}" "$wp" append "$tmp/locked/root" a >"$tmp/out" 2>"$tmp/err" < <(echo x)
+  same "append where nothing may be written fails" 1 $?
+  has "and says so" "$tmp/locked" "$(cat "$tmp/err")"
+  "$wp" append "$tmp/ro" a >/dev/null 2>&1 < <(seq 3)
+  chmod -R a+rX,a-w "$tmp/ro"
+  same "cat of a root that may only be read" "1|2|3|" \
+    "$("${as_nobody[@]}" "$wp" cat "$tmp/ro" a 2>"$tmp/err" | tr '\n' '|')"
+  "${as_nobody[@]}" "$wp" append "$tmp/ro" a >"$tmp/out" 2>"$tmp/err" < <(echo x)
+  same "append to it fails" 1 $?
+  chmod -R u+w "$tmp/ro"
+else
+  echo "left out: roots that may only be read (as root, and without a way to be somebody else)"
+fi
+
+# ---- truncate, drop, rebuild, verify, --meta
+
+run truncate "$root" a 2
+same "truncate" 0 "$status"
+same "what is left" "three|four|five|six|" "$("$wp" cat "$root" a | tr '\n' '|')"
+fails "reading what is gone" 1 "kTruncated" cat "$root" a --from 1
+holds "truncate again is harmless" "$wp" truncate "$root" a 2
+fails "truncate past the last" 2 "" truncate "$root" a 100
+fails "truncate of a log that is not there" 1 "kNotFound" truncate "$root" nosuch 1
+run info "$root" a --json
+same "first and durable after it" "3 6" "$(field "$tmp/out" first) $(field "$tmp/out" durable)"
+run truncate "$root" a 6 --json
+same "truncate all, with --json" "7 6" "$(field "$tmp/out" first) $(field "$tmp/out" durable)"
+same "nothing is left" "" "$("$wp" cat "$root" a)"
+same "tail of nothing left" "" "$("$wp" tail "$root" a)"
+run append "$root" a < <(echo seven)
+same "numbers go on" "appended 1 entries, first 7, last 7" "$out"
+run drop "$root" nul
+same "drop" 0 "$status"
+fails "it is gone" 1 "kNotFound" cat "$root" nul
+fails "drop again is not found" 1 "kNotFound" drop "$root" nul
+run append "$root" nul < <(echo new)
+same "the same name is a new log" "appended 1 entries, first 1, last 1" "$out"
+run verify "$root"
+like "verify" '^verified [0-9]+ objects, [0-9]+ entries, [0-9]+ bytes: no damage$' "$out"
+same "ends with 0" 0 "$status"
+run rebuild "$root"
+like "rebuild says what it found" '^rebuilt .*: epoch [0-9]+, [0-9]+ objects.*, [0-9]+ logs$' "$out"
+holds "all is there after it" cmp "$tmp/many" <("$wp" cat "$root" many)
+rm -f "$root"/wp.sqlite*
+holds "all is there without the view" cmp "$tmp/many" <("$wp" cat "$root" many)
+run append "$root" a --meta "$tmp/elsewhere.sqlite" < <(echo eight)
+same "--meta" "0:appended 1 entries, first 8, last 8" "$status:$out"
+holds "names the SQLite file" test -s "$tmp/elsewhere.sqlite"
+fails "--meta needs a path" 2 "--meta" cat "$root" a --meta ""
+
+# ---- dump
+
+run dump "$root" root
+same "dump of the root" 0 "$status"
+id=$("$wp" info "$root" --json >"$tmp/info" && field "$tmp/info" root_id | tr -d '"')
+has "names its id" "$id" "$out"
+slot=$(cd "$root" && find j -type f | sort | head -n 1)
+run dump "$root" "$slot"
+same "dump of a slot" 0 "$status"
+has "names its epoch" "epoch" "$out"
+run dump "$root" "$slot" --json
+holds "dump --json is JSON" json_lines "$tmp/out"
+fails "dump of a key that is not there" 1 "kNotFound" dump "$root" j/nothing
+for bad in "" / ../x j/../../x /etc/passwd; do
+  run dump "$root" "$bad"
+  like "dump of key '$bad' is refused" '^[12]:$' "$status:$out"
+done
+
+# ---- damage
+
+"$wp" append "$tmp/damaged" a >/dev/null 2>&1 < <(seq 1000)
+"$wp" append "$tmp/damaged" a >/dev/null 2>&1 < <(seq 1001 2000)
+victim=$(cd "$tmp/damaged" && find j -type f -size +1k -printf '%s %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)
+[ -n "$victim" ] || victim=$(cd "$tmp/damaged" && find j -type f -printf '%s %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)
+chmod u+w "$tmp/damaged/$victim"
+python3 - "$tmp/damaged/$victim" <<'END'
+import sys
+with open(sys.argv[1], "r+b") as f:
+    data = bytearray(f.read())
+    data[len(data) * 3 // 4] ^= 0x40
+    f.seek(0)
+    f.write(data)
+END
+run verify "$tmp/damaged"
+same "verify of damage ends with 3" 3 "$status"
+has "names the object" "damaged: $victim: " "$out"
+like "and counts" '[0-9]+ bytes: [0-9]+ damaged$' "$out"
+run verify "$tmp/damaged" --json
+holds "verify --json of damage is JSON" json_lines "$tmp/out"
+same "with the object" "\"$victim\"" "$(field "$tmp/out" damaged)"
+run cat "$tmp/damaged" a
+same "cat of damage ends with 3" 3 "$status"
+has "as kCorrupt" "kCorrupt" "$err"
+
+# ---- standard output that fails
+
+"$wp" cat "$root" many >/dev/full 2>"$tmp/err"
+same "a full disk at cat" 1 $?
+has "is named" "No space left" "$(cat "$tmp/err")"
+"$wp" cat "$root" many 2>"$tmp/err" | head -n 1 >"$tmp/out"
+same "a reader that goes away ends cat" "1 1" "${PIPESTATUS[0]} $(cat "$tmp/out")"
+"$wp" append "$root" a --quiet >/dev/full 2>"$tmp/err" < <(echo nine)
+same "a full disk at append" 1 $?
+"$wp" append "$root" a --print-acks >/dev/full 2>"$tmp/err" < <(echo ten)
+same "a full disk at --print-acks" 1 $?
+same "what was appended is durable all the same" "nine|ten|" "$("$wp" tail "$root" a -n 2 | tr '\n' '|')"
+"$wp" logs "$root" >/dev/full 2>/dev/null
+same "a full disk at logs" 1 $?
+"$wp" cat "$root" a >&- 2>"$tmp/err"
+same "a closed standard output" 1 $?
+"$wp" append "$root" a <&- >"$tmp/out" 2>"$tmp/err"
+same "a closed standard input" 1 $?
+holds "and no file of the root was written into" "$wp" verify "$root"
+
+# ---- a live writer
+
+# start_writer NAME OPTION...: appends to log `live` what is written to descriptor 9.
+start_writer() {
+  rm -f "$tmp/in" "$tmp/acks"
+  mkfifo "$tmp/in"
+  : >"$tmp/acks"
+  "$wp" append --print-acks "$root" live "$@" <"$tmp/in" >"$tmp/acks" 2>"$tmp/writer.err" &
+  writer=$!
+  exec 9>"$tmp/in"
+}
+start_writer
+echo "live 1" >&9
+within "an entry is acknowledged while the input stays open" lines_are "$tmp/acks" 1
+same "cat beside the writer sees it" "live 1" "$("$wp" cat "$root" live)"
+same "tail beside the writer" "live 1" "$("$wp" tail "$root" live)"
+same "logs beside the writer" 1 "$("$wp" logs "$root" | grep -c '^live ')"
+holds "info beside the writer" "$wp" info "$root" live
+holds "verify beside the writer" "$wp" verify "$root"
+holds "dump beside the writer" "$wp" dump "$root" root
+best=999999
+for _ in 1 2 3 4 5 6 7 8; do
+  begin=$EPOCHREALTIME
+  run append "$root" live < <(echo intruder)
+  end=$EPOCHREALTIME
+  took=$(((${end/./} - ${begin/./}) / 1000))
+  [ $took -lt $best ] && best=$took
+done
+same "a second writer is refused" "1:" "$status:$out"
+has "as kBusy" "kBusy" "$err"
+has "by the holder's pid" "$writer" "$err"
+holds "in under 100 ms (at best $best)" test $best -lt 100
+fails "truncate beside the writer is refused" 1 "kBusy" truncate "$root" live 1
+fails "drop beside the writer is refused" 1 "kBusy" drop "$root" live
+fails "rebuild beside the writer is refused" 1 "kBusy" rebuild "$root"
+run append "$root" live --json < <(echo intruder)
+same "busy, with --json" '"kBusy"' "$(field "$tmp/err" error)"
+
+# ---- tail -f from another process
+
+: >"$tmp/followed"
+"$wp" tail -f "$root" live >"$tmp/followed" 2>"$tmp/follow.err" &
+follower=$!
+within "tail -f begins with what is there" lines_are "$tmp/followed" 1
+echo "live 2" >&9
+within "and shows what another process appends" lines_are "$tmp/followed" 2
+"$wp" tail -f "$root" live -n 0 --json >"$tmp/followed.json" 2>&1 &
+follower_json=$!
+"$wp" tail -f "$root" live -n 1 --lsn 2>/dev/null | head -n 1 >"$tmp/head" &
+piped=$!
+within "tail -f | head ends though nothing is appended" ended $piped
+same "with what it got" "2"$'\t'"live 2" "$(cat "$tmp/head")"
+seq 3 5000 | sed 's/^/live /' >&9
+within "5,000 entries arrive" lines_are "$tmp/followed" 5000
+holds "exactly and in order" cmp <(seq 5000 | sed 's/^/live /') "$tmp/followed"
+kill -TERM $follower
+wait $follower
+same "SIGTERM ends tail -f with 0" 0 $?
+same "quietly" "" "$(cat "$tmp/follow.err")"
+echo "live 5001" >&9
+within "tail -f --json" grep -q '"payload":"live 5001"' "$tmp/followed.json"
+kill -INT $follower_json
+wait $follower_json
+same "SIGINT ends tail -f with 0" 0 $?
+holds "its lines are JSON" json_lines "$tmp/followed.json"
+same "and -n 0 showed only what came after" 0 "$(grep -c '"payload":"live 1"' "$tmp/followed.json")"
+
+# ---- signals, and being killed
+
+printf 'begun, ' >&9
+printf 'and ended\nhalf' >&9
+kill -TERM $writer
+wait $writer
+same "SIGTERM while waiting for input ends append with 0" 0 $?
+exec 9>&-
+like "which says what it did" "^appended 500[123] entries, first 1, last 500[123]$" "$(tail -n 1 "$tmp/acks")"
+same "and all it took is durable" "$("$wp" cat "$root" live | wc -l)" "$(($(wc -l <"$tmp/acks") - 1))"
+start_writer
+echo "for SIGINT" >&9
+within "a writer again" lines_are "$tmp/acks" 1
+kill -INT $writer
+wait $writer
+same "SIGINT the same" 0 $?
+exec 9>&-
+start_writer
+kill -TERM $writer
+wait $writer
+like "SIGTERM before any input or while opening" '^(0|143)$' $?
+exec 9>&-
+
+before=$("$wp" cat "$root" live | wc -l)
+start_writer
+seq 2000 >&9
+within "a writer that acknowledged something" lines_are "$tmp/acks" 1
+kill -KILL $writer
+wait $writer 2>/dev/null
+exec 9>&-
+acked=$(grep -c '^[0-9]*$' "$tmp/acks")
+after=$("$wp" cat "$root" live | wc -l)
+holds "killed: all $acked acknowledged entries are there" test $((after - before)) -ge "$acked"
+holds "killed: and they are its first" cmp <(seq $((after - before))) <("$wp" cat "$root" live --from $((before + 1)))
+run append "$root" live < <(echo next)
+same "the next writer goes on behind" "appended 1 entries, first $((after + 1)), last $((after + 1))" "$out"
+holds "verify after all" "$wp" verify "$root"
+
+# ---- a terminal, and RAM
+
+cat >"$tmp/terminal.py" <<'END'
+import os, pty, select, subprocess, sys, time
+
+def shown(command, feed):
+    """What the command writes to a terminal as its standard error, while it is fed."""
+    master, slave = pty.openpty()
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=slave)
+    os.close(slave)
+    seen = b""
+    limit = time.monotonic() + 20
+    while feed and b"durable" not in seen and time.monotonic() < limit:
+        child.stdin.write(b"x" * 10000 + b"\n")
+        child.stdin.flush()
+        if select.select([master], [], [], 0.01)[0]:
+            seen += os.read(master, 65536)
+    child.stdin.close()
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    assert child.wait() == 0, seen
+    return seen
+
+wp, root = sys.argv[1:]
+seen = shown([wp, "append", root, "terminal"], True)
+assert b"entries" in seen and b"/s" in seen, seen
+assert b"\x1b" not in seen, seen
+last = seen.replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")[-1].split(b"\r")[-1]
+assert last.endswith(b"on S3"), seen
+assert shown([wp, "append", root, "terminal", "--quiet"], False) == b""
+END
+holds "on a terminal append shows how far it is, and --quiet does not" python3 "$tmp/terminal.py" "$wp" "$tmp/terminal"
+
+cat >"$tmp/ram.py" <<'END'
+import resource, subprocess, sys, threading
+
+wp, root = sys.argv[1:]
+child = subprocess.Popen([wp, "append", root + "?ram_bytes_max=33554432&fragment_bytes_max=1048576",
+                          "big"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         stderr=subprocess.DEVNULL)
+line = b"".join(b"%d %s\n" % (i, b"abcdefghij" * 20) for i in range(5000))
+for _ in range(200):
+    child.stdin.write(line)
+child.stdin.close()
+said = child.stdout.read()
+assert child.wait() == 0
+assert said == b"appended 1000000 entries, first 1, last 1000000\n", said
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print("peak %d KiB for %d KiB of input" % (peak, len(line) * 200 // 1024))
+assert peak < 100 * 1024, peak
+END
+# A sanitizer's own memory would be measured.
+if nm "$wp" 2>/dev/null | grep -q -e __asan_init -e __tsan_init; then
+  echo "left out: RAM stays constant (built with a sanitizer)"
+else
+  holds "RAM stays constant over 200 MB of input" python3 "$tmp/ram.py" "$wp" "$tmp/big"
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
