@@ -42,6 +42,9 @@ class Runtime {
   // True on the event thread: there a wait would wait for itself.
   virtual bool on_event_thread() = 0;
 
+  // True in a child of fork(), where none of the threads exists: nothing there may touch a lock.
+  virtual bool forked() { return false; }
+
   // Runs no further task, waits for those under way and joins the threads. Tasks not begun are
   // destroyed.
   virtual void stop() = 0;

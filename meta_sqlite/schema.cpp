@@ -1,0 +1,81 @@
+// The tables of the view's database, and how a file of an older version becomes one of the newest.
+#include "meta_sqlite/schema.h"
+
+#include "meta_sqlite/sqlite_status.h"
+
+namespace wp {
+namespace {
+
+// Every row ends with the sum of the columns before it (rows.h), except that `clean` stands outside
+// of it: it is set alone, when the file is closed. Unsigned numbers of 64 bits are kept as SQLite's
+// signed ones of the same bits, which is why an owner may look negative. time_span_ms is
+// time_last_ms - time_first_ms: two bytes on disk in place of six.
+constexpr const char* kVersion1 = R"sql(
+CREATE TABLE meta(
+  id INTEGER PRIMARY KEY CHECK(id = 1),
+  root_id BLOB NOT NULL,
+  last_epoch INTEGER NOT NULL, last_owner INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+  last_digest BLOB NOT NULL,
+  next_epoch INTEGER NOT NULL, next_owner INTEGER NOT NULL, next_seq INTEGER NOT NULL,
+  log_id_next INTEGER NOT NULL,
+  slots INTEGER NOT NULL, stored_bytes INTEGER NOT NULL, logs INTEGER NOT NULL,
+  sum INTEGER NOT NULL,
+  clean INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE logs(
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,
+  lsn_first INTEGER NOT NULL, lsn_next INTEGER NOT NULL,
+  bytes_begin INTEGER NOT NULL, bytes_end INTEGER NOT NULL,
+  time_last_ms INTEGER NOT NULL,
+  sum INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX logs_by_name ON logs(name);
+CREATE TABLE runs(
+  log INTEGER NOT NULL, lsn_first INTEGER NOT NULL, count INTEGER NOT NULL,
+  epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+  bytes_begin INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  time_first_ms INTEGER NOT NULL, time_span_ms INTEGER NOT NULL,
+  sum INTEGER NOT NULL,
+  PRIMARY KEY(log, lsn_first)
+) WITHOUT ROWID;
+CREATE TABLE epochs(
+  epoch INTEGER PRIMARY KEY,
+  owner INTEGER NOT NULL, ended INTEGER NOT NULL, closed INTEGER NOT NULL, fence INTEGER NOT NULL,
+  sum INTEGER NOT NULL
+);
+CREATE TABLE slots(
+  epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+  bytes INTEGER NOT NULL, entries INTEGER NOT NULL,
+  sum INTEGER NOT NULL,
+  PRIMARY KEY(epoch, seq)
+) WITHOUT ROWID;
+)sql";
+
+constexpr const char* kSteps[] = {kVersion1};
+
+int run(sqlite3* db, const std::string& sql) {
+  return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
+}
+
+}  // namespace
+
+SchemaSteps schema_steps() {
+  return kSteps;
+}
+
+Status migrate(sqlite3* db, const std::string& path, SchemaSteps steps, uint32_t version) {
+  int rc = run(db, "BEGIN IMMEDIATE");
+  for (size_t i = version; rc == SQLITE_OK && i < steps.size(); ++i) rc = run(db, steps[i]);
+  if (rc == SQLITE_OK) {
+    rc = run(db, "PRAGMA application_id = " + std::to_string(kApplicationId) +
+                     "; PRAGMA user_version = " + std::to_string(steps.size()) + "; COMMIT");
+  }
+  if (rc == SQLITE_OK) return {};
+  Status status = sqlite_status(version == 0 ? "create" : "bring up to date", path, db, rc);
+  // A rollback that has nothing to do, or fails as well, changes nothing about the answer.
+  if (sqlite3_get_autocommit(db) == 0) run(db, "ROLLBACK");
+  return status;
+}
+
+}  // namespace wp
