@@ -231,7 +231,7 @@ Result<S3Config> s3_config(std::string_view url, const Options& options,
                                            {"AWS_PROFILE", variable("AWS_PROFILE")}};
   const Candidate* profile = first_of(profiles);
   config.profile = profile != nullptr ? *profile->value : "default";
-  config.profile_chosen = profile != nullptr;
+  config.profile_chosen = !options.profile.empty();
   const auto settings = profile_settings(config.profile, surroundings);
 
   const std::vector<Candidate> endpoints = {

@@ -53,7 +53,7 @@ struct S3Config {
   std::string region_source;    // for messages: "AWS_REGION"
   std::string ca_file;          // empty: the system's
   std::string profile;          // empty: "default"
-  bool profile_chosen = false;  // by option or AWS_PROFILE: it goes before all that is ambient
+  bool profile_chosen = false;  // by option: then nothing else is looked at
   bool path_style = false;
   bool unsigned_payload = false;
   bool exclusive = false;

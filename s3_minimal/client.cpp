@@ -1,0 +1,387 @@
+// Signing, sending, healing: what all requests share. What they ask for is in operations.cpp.
+#include "s3_minimal/client.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+#include "s3_minimal/client_call.h"
+#include "stores/keys.h"
+
+namespace wp::s3 {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int kHopsMax = 3;
+constexpr int64_t kSkewMs = 300'000;  // a difference of clocks that explains a refusal
+
+// What stands in a message of a server's words: printable, and not without end.
+std::string shown(std::string_view text) {
+  std::string out;
+  for (const char c : text.substr(0, 300)) {
+    out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+  }
+  return out;
+}
+
+milliseconds retry_after(const HttpAnswer& http, int64_t now_ms) {
+  const std::string* value = http.header("retry-after");
+  if (value == nullptr) return milliseconds{0};
+  if (const auto date = parse_http_date(*value)) return milliseconds(*date - now_ms);
+  const long seconds = strtol(value->c_str(), nullptr, 10);
+  return milliseconds(std::clamp<int64_t>(seconds, 0, 86'400) * 1000);
+}
+
+Verdict judge_transport(TransportError error) {
+  switch (error) {
+    case TransportError::kUntrusted:
+      return {Answer::kDenied};
+    case TransportError::kCancelled:
+      return {Answer::kCancelled};
+    case TransportError::kTooLarge:
+      return {Answer::kCorrupt};
+    default:
+      return {Answer::kUnknown};
+  }
+}
+
+std::string_view transport_advice(TransportError error) {
+  switch (error) {
+    case TransportError::kResolve:
+      return "check the endpoint's name and the DNS";
+    case TransportError::kConnect:
+      return "check the endpoint, the network and the proxy";
+    case TransportError::kUntrusted:
+      return "check the endpoint's certificate, or name its CA by the option ca";
+    case TransportError::kTooLarge:
+      return "check that the endpoint speaks S3";
+    default:
+      return "try again";
+  }
+}
+
+std::string_view advice(const Verdict& verdict, const ErrorDocument& error) {
+  if (error.code == "NoSuchBucket") return "create the bucket, or fix its name or endpoint";
+  if (error.code == "SignatureDoesNotMatch") return "check the secret key";
+  if (error.code == "InvalidObjectState") {
+    return "objects were moved to an archive: remove that lifecycle rule, and restore them";
+  }
+  switch (verdict.heal) {
+    case Heal::kClock:
+      return "set this machine's clock";
+    case Heal::kCredentials:
+      return "renew the credentials";
+    case Heal::kRegion:
+      return "set the bucket's region and endpoint";
+    case Heal::kNothing:
+      break;
+  }
+  switch (verdict.answer) {
+    case Answer::kDenied:
+      return "check the permissions of these credentials on the bucket";
+    case Answer::kNoSpace:
+      return "free space, or raise the quota";
+    case Answer::kUnsupported:
+      return "use a store that has it";
+    case Answer::kInvalid:
+      return "run `wp doctor` on this URL";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+S3Client::S3Client(S3Config config, Meter& meter)
+    : config_(std::move(config)),
+      meter_(meter),
+      google_(config_.dialect == Dialect::kGoogle),
+      signer_(google_ ? kGoogleNames : kAwsNames),
+      place_{config_.endpoint, config_.path_style, config_.region},
+      transport_(config_.in_flight_max, config_.ca_file),
+      credentials_(config_, [this](HttpRequest request, Transport::Done done) {
+        transport_.send(std::move(request), std::move(done));
+      }) {}
+
+S3Client::~S3Client() {
+  shutdown();
+}
+
+void S3Client::shutdown() {
+  transport_.shutdown();
+}
+
+milliseconds S3Client::clock_offset() const {
+  MutexLock lock(mutex_);
+  return milliseconds(clock_offset_ms_);
+}
+
+void S3Client::set_observer(std::function<void(const HttpAnswer&)> observer) {
+  MutexLock lock(mutex_);
+  observer_ = std::move(observer);
+}
+
+S3Client::Place S3Client::place() const {
+  MutexLock lock(mutex_);
+  return place_;
+}
+
+int64_t S3Client::server_now_ms() const {
+  return config_.surroundings.wall_ms() + clock_offset().count();
+}
+
+std::string S3Client::name_of(std::string_view key) const {
+  return "s3://" + config_.bucket + "/" + printable_key(key);
+}
+
+S3Client::CallPtr S3Client::make_call(Verb verb, std::string method, std::string tried,
+                                      std::string key, Cause cause) {
+  auto call = std::make_shared<Call>();
+  call->verb = verb;
+  call->method = std::move(method);
+  call->tried = std::move(tried);
+  call->key = std::move(key);
+  call->cause = cause;
+  call->payload_hash = kEmptyPayload;
+  return call;
+}
+
+// -------------------------------------------------------------------------------- there and back
+
+void S3Client::start(CallPtr call) {
+  call->failures_before = backoff_.failures();
+  const Credentials* refused = call->refused ? &*call->refused : nullptr;
+  credentials_.get(server_now_ms(), refused, [this, call](Result<Credentials> result) {
+    if (result.ok()) {
+      if (call->refused && call->refused->access_key == result->access_key &&
+          call->refused->secret_key == result->secret_key &&
+          call->refused->session_token == result->session_token) {
+        // There are no others: what the store said stands.
+        return finish(call, call->refusal, std::move(call->refused_reply));
+      }
+      call->refused.reset();
+      return send(call, *result);
+    }
+    Reply reply;
+    const bool passing = result.code() == Code::kUnavailable;
+    const Verdict verdict{passing ? Answer::kUnknown : Answer::kDenied};
+    reply.status = {verdict.answer, call->tried + ": " + result.status().message(), {}};
+    finish(call, verdict, std::move(reply));
+  });
+}
+
+void S3Client::send(const CallPtr& call, const Credentials& credentials) {
+  const Place to = place();
+  HttpRequest request;
+  request.method = call->method;
+  request.headers = call->headers;
+  request.body = call->body;
+  request.answer_bytes_max = call->answer_bytes_max;
+  request.deadlines = config_.deadlines;
+  request.fresh_connection = call->fresh_connection;
+  const Url& endpoint = call->redirect ? call->redirect->endpoint : to.endpoint;
+  const bool path_style = call->redirect ? call->redirect->path_style : to.path_style;
+  const std::string host =
+      path_style ? endpoint.authority() : config_.bucket + "." + endpoint.authority();
+  const std::string path =
+      encode_path(path_style ? "/" + config_.bucket + "/" + call->key : "/" + call->key);
+  const std::string query = canonical_query(call->query);
+  request.url = endpoint.scheme + "://" + host + path;
+  // Sent as it is signed: "?delete=" means the same as "?delete".
+  if (!query.empty()) request.url += "?" + query;
+  request.headers.insert(request.headers.begin(), {"Host", host});
+  call->credentials = credentials;
+  call->region = to.region;
+  call->signed_ms = server_now_ms();
+  const SigningScope scope{to.region, google_ ? "storage" : "s3"};
+  signer_.sign(credentials, scope, call->signed_ms, call->method, path, query, call->payload_hash,
+               request.headers);
+  transport_.send(std::move(request),
+                  [this, call](HttpAnswer http) { answered(call, std::move(http)); });
+}
+
+void S3Client::answered(const CallPtr& call, HttpAnswer http) {
+  std::function<void(const HttpAnswer&)> observer;
+  {
+    MutexLock lock(mutex_);
+    observer = observer_;
+  }
+  if (observer) observer(http);
+  Reply reply;
+  Verdict verdict{Answer::kOk};
+  std::string_view what;
+  std::string words;
+  const bool came = http.error == TransportError::kNone;
+  const bool success = http.status >= 200 && http.status < 300;
+  if (!came && (success || http.status == 0 || http.error == TransportError::kUntrusted)) {
+    verdict = judge_transport(http.error);
+    words = http.error_text;
+    if (http.reused) words += " (on a kept connection)";
+  } else if (auto document =
+                 success && call->verb == Verb::kGet ? std::nullopt : parse_error(http.text())) {
+    // Also under status 200, where the body is not an object's: some errors are found only after
+    // the status was sent.
+    reply.error = std::move(*document);
+    verdict = judge(call->verb, success ? 500 : http.status, reply.error.code);
+    words = reply.error.code + (reply.error.message.empty() ? "" : ": " + reply.error.message);
+  } else if (!success) {
+    const bool none = http.body.empty();
+    verdict = judge(call->verb, http.status, none ? std::string_view() : kNoDocument);
+    words = none ? "HTTP " + std::to_string(http.status) : "an answer that is not S3's";
+  }
+  what = words;
+  transport_.note(http.round, verdict.slow_down);
+  if (http.sent && verdict.answer != Answer::kCancelled) {
+    const bool body_counts = verdict.answer == Answer::kOk;
+    const uint64_t bytes =
+        (call->body == nullptr ? 0 : call->body->size()) + (body_counts ? http.body.size() : 0);
+    meter_.add(call->operation(), call->cause, verdict.answer, bytes);
+  }
+  if (verdict.answer != Answer::kOk) {
+    reply.status = explain(*call, verdict.answer, what,
+                           came ? advice(verdict, reply.error) : transport_advice(http.error),
+                           &http, &reply.error);
+    reply.http = std::move(http);
+    if (came && heal(call, verdict, reply.http, reply.error)) return;
+    if (came && verdict.heal == Heal::kCredentials && !call->credentials_tried) {
+      // Others, if there are others; else this reply is the answer.
+      call->credentials_tried = true;
+      call->refused = call->credentials;
+      call->refusal = verdict;
+      call->refused_reply = std::move(reply);
+      return start(call);
+    }
+  } else {
+    reply.http = std::move(http);
+  }
+  finish(call, verdict, std::move(reply));
+}
+
+void S3Client::finish(const CallPtr& call, const Verdict& verdict, Reply reply) {
+  if (reply.status.passing()) {
+    reply.status.retry_after = backoff_.failed(call->failures_before, config_.surroundings.random(),
+                                               retry_after(reply.http, server_now_ms()));
+  } else if (verdict.answer != Answer::kCancelled) {
+    backoff_.succeeded();
+  }
+  // The callback may hold the call itself.
+  const ReplyDone done = std::exchange(call->done, nullptr);
+  done(std::move(reply));
+}
+
+StoreStatus S3Client::explain(const Call& call, Answer answer, std::string_view what,
+                              std::string_view todo, const HttpAnswer* http,
+                              const ErrorDocument* error) {
+  std::string message = call.tried + ": " + shown(redact(std::string(what), call.credentials));
+  message += " [";
+  if (http != nullptr && http->status != 0) {
+    message += "HTTP " + std::to_string(http->status) + ", ";
+  }
+  if (error != nullptr && !error->request_id.empty()) {
+    message += "request " + shown(error->request_id) + ", ";
+  }
+  message += "endpoint " + place().endpoint.origin() + ", region " + call.region +
+             ", credentials of " + call.credentials.source + "]";
+  if (!todo.empty()) message += "; " + std::string(todo);
+  return {answer, redact(std::move(message), call.credentials), {}};
+}
+
+// --------------------------------------------------------------------------------- what heals
+
+bool S3Client::heal(const CallPtr& call, const Verdict& verdict, const HttpAnswer& http,
+                    const ErrorDocument& error) {
+  // A refusal without words, as to HEAD, is explained by the clocks too.
+  if (verdict.heal == Heal::kClock || (verdict.answer == Answer::kDenied && http.status == 403)) {
+    if (heal_clock(call, http, error)) return true;
+  }
+  if (verdict.heal == Heal::kRegion || http.header("x-amz-bucket-region") != nullptr) {
+    if (verdict.answer != Answer::kNotFound && heal_region(call, http, error)) return true;
+  }
+  return false;
+}
+
+bool S3Client::heal_clock(const CallPtr& call, const HttpAnswer& http, const ErrorDocument& error) {
+  if (call->clock_tried) return false;
+  std::optional<int64_t> server_ms = error.server_time_ms;
+  if (!server_ms) {
+    if (const std::string* date = http.header("date")) server_ms = parse_http_date(*date);
+  }
+  if (!server_ms || std::abs(*server_ms - call->signed_ms) < kSkewMs) return false;
+  call->clock_tried = true;
+  const int64_t offset = *server_ms - config_.surroundings.wall_ms();
+  {
+    MutexLock lock(mutex_);
+    clock_offset_ms_ = offset;
+  }
+  if (config_.on_message) {
+    config_.on_message(Level::kWarning, "sign for s3://" + config_.bucket +
+                                            ": this machine's clock is off by " +
+                                            std::to_string(offset / 1000) +
+                                            " s against the store's, whose time is used from now "
+                                            "on; set the clock");
+  }
+  start(call);
+  return true;
+}
+
+bool S3Client::heal_region(const CallPtr& call, const HttpAnswer& http,
+                           const ErrorDocument& error) {
+  if (call->hops >= kHopsMax) return false;
+  Place learned = place();
+  const std::string* header = http.header("x-amz-bucket-region");
+  const std::string region = header != nullptr ? *header : error.region;
+  bool news = false;
+  if (!region.empty() && region != call->region && region.size() < 64 &&
+      region.find_first_not_of(
+          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") ==
+          std::string::npos) {
+    learned.region = region;
+    if (config_.endpoint_from_region) learned.endpoint = *parse_url(amazon_endpoint(region));
+    news = true;
+  }
+  // 301 is for ever, 307 only for this request.
+  std::optional<Redirect> redirect;
+  const std::string* location = http.header("location");
+  std::optional<Url> to;
+  if (http.status >= 300 && http.status < 400) {
+    if (location != nullptr) to = parse_url(*location);
+    if (!to && !error.endpoint.empty() && !(news && config_.endpoint_from_region)) {
+      to = parse_url(learned.endpoint.scheme + "://" + error.endpoint);
+    }
+  }
+  if (to && !(news && config_.endpoint_from_region)) {
+    // Signed requests carry a session's token: they stay on the site that was configured.
+    if (!same_site(config_.endpoint, *to) || !to->user_info.empty()) return false;
+    const std::string own = lower(config_.bucket) + ".";
+    Redirect target{*to, learned.path_style};
+    if (to->host.starts_with(own)) {
+      target.endpoint.host = to->host.substr(own.size());
+      target.path_style = false;
+    } else if (location != nullptr && to->path.starts_with("/" + config_.bucket + "/")) {
+      target.path_style = true;
+    }
+    target.endpoint.path.clear();
+    target.endpoint.query.clear();
+    if (http.status == 307 || http.status == 302 || http.status == 303) {
+      redirect = target;
+    } else {
+      news = news || target.endpoint.authority() != learned.endpoint.authority() ||
+             target.endpoint.scheme != learned.endpoint.scheme ||
+             target.path_style != learned.path_style;
+      learned.endpoint = target.endpoint;
+      learned.path_style = target.path_style;
+    }
+  }
+  if (!news && !redirect) return false;
+  ++call->hops;
+  call->redirect = redirect;
+  {
+    MutexLock lock(mutex_);
+    place_ = learned;
+  }
+  start(call);
+  return true;
+}
+
+}  // namespace wp::s3
