@@ -143,7 +143,8 @@ bool S3Client::read_matches(Read& read, const HttpAnswer& http, std::string* wro
   }
   const std::string* range_text = http.header("content-range");
   const std::string* length_text = http.header("content-length");
-  const auto length = length_text == nullptr ? std::nullopt : number(*length_text);
+  const bool has_length = length_text != nullptr && number(*length_text).has_value();
+  const uint64_t length = has_length ? number(*length_text).value_or(0) : 0;
   uint64_t first = 0, count = 0, total = 0;
   if (http.status == 206) {
     const auto range = range_text == nullptr ? std::nullopt : parse_content_range(*range_text);
@@ -160,11 +161,11 @@ bool S3Client::read_matches(Read& read, const HttpAnswer& http, std::string* wro
       return false;
     }
   } else {
-    count = total = length.value_or(http.body.size());
+    count = total = has_length ? length : http.body.size();
   }
   const bool whole = http.error == TransportError::kNone;
   if ((whole && http.body.size() != count) || http.body.size() > count ||
-      (length && *length != count)) {
+      (has_length && length != count)) {
     *wrong = std::to_string(http.body.size()) + " bytes came of " + std::to_string(count);
     return false;
   }
