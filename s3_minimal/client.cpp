@@ -100,6 +100,8 @@ std::string_view advice(const Verdict& verdict, const ErrorDocument& error) {
       return "free space, or raise the quota";
     case Answer::kUnsupported:
       return "use a store that has it";
+    case Answer::kUnknown:
+      return error.code.empty() ? "check what answers at the endpoint" : "";
     case Answer::kInvalid:
       return "run `wp doctor` on this URL";
     default:
@@ -247,6 +249,9 @@ S3Client::Judged S3Client::judge_answer(const Call& call, const HttpAnswer& http
     const bool head = call.verb == Verb::kHead;
     judged.verdict = judge(call.verb, http.status, head ? std::string_view() : kNoDocument);
     judged.words = head ? "refused" : "an answer that is not S3's";
+  } else if (call.sound && !call.sound(http)) {
+    judged.verdict = {Answer::kUnknown};
+    judged.words = "a success as no S3 says it";
   }
   return judged;
 }
