@@ -109,6 +109,7 @@ S3Client::~S3Client() {
 }
 
 void S3Client::shutdown() {
+  closed_ = true;
   transport_.shutdown();
 }
 
@@ -165,7 +166,10 @@ void S3Client::start(CallPtr call) {
     }
     Reply reply;
     const bool passing = result.code() == Code::kUnavailable;
-    const Verdict verdict{passing ? Answer::kUnknown : Answer::kDenied};
+    // Credentials that were being fetched when the end came are not missing.
+    const Verdict verdict{closed_   ? Answer::kCancelled
+                          : passing ? Answer::kUnknown
+                                    : Answer::kDenied};
     reply.status = {verdict.answer, call->tried + ": " + result.status().message(), {}};
     finish(call, verdict, std::move(reply));
   });

@@ -109,6 +109,7 @@ class S3Client {
   Signer signer_;
   Backoff backoff_;
   std::atomic<bool> batch_delete_{true};
+  std::atomic<bool> closed_{false};
   mutable Mutex mutex_;
   // guarded by mutex_: what was learned
   Place place_ WP_GUARDED_BY(mutex_);

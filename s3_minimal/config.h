@@ -33,9 +33,6 @@ Dialect dialect_of(std::string_view host);
 Header create_only(Dialect dialect);
 std::string_view dialect_name(Dialect dialect);  // "If-None-Match: *"
 
-// What is known of a store's conditional create.
-enum class Conditional : uint8_t { kUnproved, kProved, kMissing };
-
 struct Deadlines {
   std::chrono::milliseconds connect{5'000};      // name, TCP and TLS
   std::chrono::milliseconds first_byte{20'000};  // after the request was sent
@@ -61,10 +58,6 @@ struct S3Config {
   std::optional<Credentials> credentials;  // given by the program itself
   uint32_t in_flight_max = 16;
   Deadlines deadlines;
-  // What an earlier opening learned; kProved spares the probe.
-  Conditional conditional = Conditional::kUnproved;
-  // Told what the probe found, so that it can be kept. Any thread.
-  std::function<void(Conditional)> on_conditional;
   // Told about what is worth a line in a log: a versioned bucket, a clock that is off. Any thread.
   std::function<void(Level, std::string_view)> on_message;
   Surroundings surroundings;
