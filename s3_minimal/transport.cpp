@@ -349,7 +349,9 @@ void Transport::finish(std::unique_ptr<Transfer> transfer, int curl_code, Transp
     answer.address = address;
   }
   curl_easy_reset(easy);
-  if (spare_.size() < in_flight_max_) {
+  // A handle that failed is not used again: after a name that was not found it still holds a
+  // buffer, and libcurl 7.88 then refuses CURLOPT_BUFFERSIZE.
+  if (answer.error == TransportError::kNone && spare_.size() < in_flight_max_) {
     spare_.push_back(easy);
   } else {
     curl_easy_cleanup(easy);
