@@ -52,10 +52,10 @@ class StorePatient final : public Patient {
 
 void examine_memory(Report& report, const StopSignals& signals) {
   // A bucket of its own: another process's memory cannot be looked at, and this one's is empty.
-  report.ok("memory", "lives as long as its process; only the store itself can be looked at");
+  report.ok("memory", "lives and dies with its process; a bucket like it:");
   MemoryStore store(std::make_shared<MemoryBucket>());
   StorePatient patient(store);
-  examine_store(report, patient, "", {milliseconds(5), milliseconds(50), 1e8, false}, signals);
+  examine_store(report, patient, "", {{}, {}, 0, false, false}, signals);
 }
 
 // What was not there before the look goes with it.

@@ -66,6 +66,7 @@ struct Expectations {
   std::chrono::milliseconds put_p50, put_p99;
   double bytes_per_second = 0;
   bool exclusive = false;  // conditional writes may be missing
+  bool measure = true;     // how fast it is, and whether that will do
 };
 
 // Puts, gets, lists, creates, races and measures below `prefix`, and removes all of it again.

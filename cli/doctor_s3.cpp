@@ -73,7 +73,13 @@ class Observer {
     const int64_t now = now_ms();
     MutexLock lock(mutex_);
     if (!first_) first_ = answer;
-    if (const std::string* region = answer.header("x-amz-bucket-region")) region_ = *region;
+    if (const std::string* region = answer.header("x-amz-bucket-region")) {
+      region_ = *region;
+    } else if (answer.status >= 300) {
+      if (const auto error = s3::parse_error(answer.text())) {
+        if (!error->region.empty()) region_ = error->region;
+      }
+    }
     const std::string* date = answer.header("date");
     if (date == nullptr || clock_ms_) return;
     if (const auto server = s3::parse_http_date(*date)) {
