@@ -87,6 +87,8 @@ PROGRAMS := $(BUILD)/wp $(BUILD)/tests $(BUILD)/bench
 $(BUILD)/wp: $(call objs,$(CLI_SRCS))
 $(BUILD)/tests: $(call objs,$(TEST_SRCS))
 $(BUILD)/bench: $(call objs,$(BENCH_SRCS))
+# The tests bring a TLS server of their own.
+$(BUILD)/tests: private LIBS += -lssl
 $(PROGRAMS): $(BUILD)/libwp.a $(BUILD)/sources
 	@echo "  LINK  $@"
 	$(Q)$(CXX) $(FLAGS) $(LDFLAGS) $(filter %.o,$^) $< $(LIBS) -o $@

@@ -233,9 +233,10 @@ class Search : public std::enable_shared_from_this<Search> {
   // The token goes nowhere but over TLS, or to this machine.
   static bool safe_container(const Url& url) {
     if (url.scheme == "https") return true;
-    return url.scheme == "http" && (url.host == "localhost" || url.host.starts_with("127.") ||
-                                    url.host == "::1" || url.host == "169.254.170.2" ||
-                                    url.host == "169.254.170.23" || url.host == "fd00:ec2::23");
+    const bool loopback = is_ip_address(url.host) && url.host.starts_with("127.");
+    return url.scheme == "http" && (url.host == "localhost" || loopback || url.host == "::1" ||
+                                    url.host == "169.254.170.2" || url.host == "169.254.170.23" ||
+                                    url.host == "fd00:ec2::23");
   }
 
   bool try_machine() {

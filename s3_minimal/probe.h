@@ -2,7 +2,7 @@
 // refused, also when both come at once, and that LIST shows what was just stored. Some stores
 // refuse the condition, some ignore it and say 200.
 //
-// Costs eight requests, once in a root's life; all of them count as Cause::kProbe.
+// Costs seven requests, once in a root's life; all of them count as Cause::kProbe.
 #ifndef WP_S3_MINIMAL_PROBE_H_
 #define WP_S3_MINIMAL_PROBE_H_
 

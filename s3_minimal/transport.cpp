@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "platform/thread_pool.h"
 #include "s3_minimal/curl.h"
 
 namespace wp::s3 {
@@ -18,6 +19,8 @@ constexpr long kConnectionIdleSeconds = 15;
 constexpr size_t kHeaderBytesMax = 64 << 10;
 constexpr size_t kErrorBytesMax = 256 << 10;  // of an answer that is no success
 constexpr long kBufferBytes = 256 << 10;
+// What the system may still have to send when we have nothing more to give.
+constexpr uint64_t kSocketBytes = 4 << 20;
 
 void initialise_curl() {
   static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -65,7 +68,7 @@ struct Transport::Transfer {
   CURL* easy = nullptr;
   curl_slist* header_list = nullptr;
   size_t sent_bytes = 0, header_bytes = 0;
-  bool too_large = false;
+  bool too_large = false, head_complete = false;
   Clock::time_point began, progressed;
   char error_text[CURL_ERROR_SIZE] = "";
 
@@ -106,6 +109,7 @@ struct Transport::Transfer {
       if (line.starts_with("HTTP/")) {
         // A new answer, perhaps after an interim one.
         answer.headers.clear();
+        head_complete = false;
         const size_t blank = line.find(' ');
         answer.status = blank == std::string_view::npos ? 0 : atoi(line.data() + blank);
         return true;
@@ -113,7 +117,11 @@ struct Transport::Transfer {
       header_bytes += line.size();
       if (header_bytes > kHeaderBytesMax) return false;
       const size_t colon = line.find(':');
-      if (colon == std::string_view::npos) return true;
+      if (colon == std::string_view::npos) {
+        // Trailers of a body in chunks come later, and have no empty line of their own.
+        head_complete = head_complete || trim(line).empty();
+        return true;
+      }
       answer.headers.push_back(
           {lower(trim(line.substr(0, colon))), std::string(trim(line.substr(colon + 1)))});
       return true;
@@ -149,7 +157,9 @@ struct Transport::Transfer {
     const Deadlines& limits = request.deadlines;
     const size_t body_bytes = request.body == nullptr ? 0 : request.body->size();
     const bool waiting = sent_bytes == body_bytes && answer.status == 0;
-    const milliseconds quiet = waiting ? limits.first_byte : limits.stall;
+    milliseconds quiet = waiting ? limits.first_byte : limits.stall;
+    quiet +=
+        milliseconds(std::min<uint64_t>(body_bytes, kSocketBytes) * 1000 / limits.bytes_per_second);
     const uint64_t moved = sent_bytes + answer.body.size();
     const auto total = limits.total + milliseconds(moved * 1000 / limits.bytes_per_second);
     const auto quiet_end = progressed + quiet, total_end = began + total;
@@ -178,20 +188,24 @@ Transport::~Transport() {
 }
 
 void Transport::send(HttpRequest request, Done done) {
+  HttpAnswer answer;
   {
     MutexLock lock(mutex_);
-    if (!stopping_) {
+    if (stopping_) {
+      answer.error = TransportError::kCancelled;
+      answer.error_text = "shut down";
+    } else if (!thread_.joinable() && !start_thread(thread_, "wp-s3", [this] { run(); })) {
+      answer.error = TransportError::kConnect;
+      answer.error_text = "no thread can be started";
+    } else {
       incoming_.push_back({std::move(request), std::move(done)});
-      if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
-      lock.unlock();
-      curl_multi_wakeup(multi_);
-      return;
     }
   }
-  HttpAnswer answer;
-  answer.error = TransportError::kCancelled;
-  answer.error_text = "shut down";
-  done(std::move(answer));
+  if (answer.error == TransportError::kNone) {
+    curl_multi_wakeup(multi_);
+  } else {
+    done(std::move(answer));
+  }
 }
 
 void Transport::note(uint64_t round, bool slow_down) {
@@ -328,6 +342,11 @@ void Transport::finish(std::unique_ptr<Transfer> transfer, int curl_code, Transp
   HttpAnswer answer = std::move(transfer->answer);
   CURL* easy = transfer->easy;
   answer.error = forced != TransportError::kNone ? forced : error_of(curl_code, answer.status != 0);
+  if (answer.error == TransportError::kNone && !transfer->head_complete) {
+    // libcurl is content with a head that ends where the connection does.
+    answer.error = TransportError::kCut;
+    answer.error_text = "the connection ended within the answer's headers";
+  }
   if (transfer->too_large) answer.error = TransportError::kTooLarge;
   if (answer.error != TransportError::kNone && answer.error_text.empty()) {
     answer.error_text = transfer->error_text[0] != '\0'
