@@ -111,11 +111,15 @@ class View {
   // Slots in order, from (epoch, seq) on, at most `count_max`.
   virtual Result<std::vector<SlotRow>> slots(Epoch epoch, Seq seq, size_t count_max) = 0;
 
+  // Small facts about the store that spare a probe at the next opening. They may be lost at any
+  // time, and reset() may lose them. Empty: there is none of this name, or it cannot be read.
+  virtual std::string note(std::string_view /*name*/) { return {}; }
+  virtual Status set_note(std::string_view /*name*/, std::string_view /*value*/) { return {}; }
+
   // Writes through to the disk and gives the file back: nothing else may follow.
   virtual Status close() = 0;
   virtual std::string path() const = 0;  // empty: in memory
 };
-
 }  // namespace wp
 
 #endif  // WP_ENGINE_VIEW_H_

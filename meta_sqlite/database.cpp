@@ -27,6 +27,7 @@ constexpr int kFreePagesPerShrink = 256;
   "log, lsn_first, count, epoch, seq, bytes_begin, bytes, time_first_ms, time_span_ms, sum"
 #define WP_EPOCH_COLUMNS "epoch, owner, ended, closed, fence, sum"
 #define WP_SLOT_COLUMNS "epoch, seq, bytes, entries, sum"
+#define WP_NOTE_COLUMNS "name, value, sum"
 
 struct SqlText {
   Sql which;
@@ -43,6 +44,7 @@ constexpr SqlText kTexts[] = {
     {Sql::kHeadPut, "INSERT OR REPLACE INTO meta(id, " WP_HEAD_COLUMNS
                     ", clean) VALUES(1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"},
     {Sql::kMarkClean, "UPDATE meta SET clean = 1"},
+    {Sql::kMarkUnclean, "UPDATE meta SET clean = 0"},
     {Sql::kLogByName, "SELECT " WP_LOG_COLUMNS " FROM logs WHERE name = ?"},
     {Sql::kLogById, "SELECT " WP_LOG_COLUMNS " FROM logs WHERE id = ?"},
     {Sql::kLogsAfter, "SELECT " WP_LOG_COLUMNS " FROM logs WHERE name > ? ORDER BY name LIMIT ?"},
@@ -74,6 +76,8 @@ constexpr SqlText kTexts[] = {
     {Sql::kSlotsFrom, "SELECT " WP_SLOT_COLUMNS
                       " FROM slots WHERE (epoch, seq) >= (?, ?) ORDER BY epoch, seq LIMIT ?"},
     {Sql::kSlotPut, "INSERT OR REPLACE INTO slots(" WP_SLOT_COLUMNS ") VALUES(?, ?, ?, ?, ?)"},
+    {Sql::kNote, "SELECT " WP_NOTE_COLUMNS " FROM notes WHERE name = ?"},
+    {Sql::kNotePut, "INSERT OR REPLACE INTO notes(" WP_NOTE_COLUMNS ") VALUES(?, ?, ?)"},
 };
 
 constexpr bool in_order() {

@@ -32,6 +32,7 @@ enum class Sql : uint8_t {
   kHead,
   kHeadPut,
   kMarkClean,
+  kMarkUnclean,
   kLogByName,
   kLogById,
   kLogsAfter,
@@ -48,6 +49,8 @@ enum class Sql : uint8_t {
   kEpochPut,
   kSlotsFrom,
   kSlotPut,
+  kNote,
+  kNotePut,
   kCount,
 };
 

@@ -118,4 +118,16 @@ SlotRow RowOf<SlotRow>::read(RowReader& in) {
   return row;
 }
 
+void RowOf<NoteRow>::write(RowWriter& out, const NoteRow& row) {
+  out.text(row.name);
+  out.text(row.value);
+}
+
+NoteRow RowOf<NoteRow>::read(RowReader& in) {
+  NoteRow row;
+  row.name = in.text();
+  row.value = in.text();
+  return row;
+}
+
 }  // namespace wp

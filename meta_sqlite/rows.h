@@ -151,6 +151,11 @@ class RowReader {
   bool fits_ = true;
 };
 
+// A fact about the store (View::note).
+struct NoteRow {
+  std::string name, value;
+};
+
 // For each kind of row its table, that table's letter, its columns for a SELECT in the order of the
 // writer, and the two ways.
 template <class Row>
@@ -185,6 +190,12 @@ struct RowOf<SlotRow> {
   static constexpr const char* kTable = "slots";
   static void write(RowWriter& out, const SlotRow& row);
   static SlotRow read(RowReader& in);
+};
+template <>
+struct RowOf<NoteRow> {
+  static constexpr const char* kTable = "notes";
+  static void write(RowWriter& out, const NoteRow& row);
+  static NoteRow read(RowReader& in);
 };
 
 // Binds all columns of the row, in their order.

@@ -52,7 +52,16 @@ CREATE TABLE slots(
 ) WITHOUT ROWID;
 )sql";
 
-constexpr const char* kSteps[] = {kVersion1};
+// Facts about the store (View::note), by name.
+constexpr const char* kVersion2 = R"sql(
+CREATE TABLE notes(
+  name TEXT NOT NULL PRIMARY KEY,
+  value TEXT NOT NULL,
+  sum INTEGER NOT NULL
+) WITHOUT ROWID;
+)sql";
+
+constexpr const char* kSteps[] = {kVersion1, kVersion2};
 
 int run(sqlite3* db, const std::string& sql) {
   return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);

@@ -122,9 +122,15 @@ bool contains(const std::vector<LogId>& sorted, LogId id) {
 }  // namespace
 
 SqliteView::SqliteView(const std::string& path, const DatabaseSetup& setup)
-    : path_(path), setup_(std::make_unique<DatabaseSetup>(setup)) {}
+    : path_(path), setup_(std::make_unique<DatabaseSetup>(setup)) {
+  MutexLock lock(leash_->mutex);
+  leash_->view = this;
+}
 
-SqliteView::~SqliteView() = default;
+SqliteView::~SqliteView() {
+  MutexLock lock(leash_->mutex);
+  leash_->view = nullptr;
+}
 
 Result<std::unique_ptr<SqliteView>> SqliteView::open(const std::string& path) {
   return open(path, DatabaseSetup());
@@ -343,6 +349,38 @@ Result<std::vector<SlotRow>> SqliteView::slots(Epoch epoch, Seq seq, size_t coun
     use.bind(as_key(seq));
     use.bind(as_key(count_max));
   });
+}
+
+std::string SqliteView::note(std::string_view name) {
+  MutexLock lock(mutex_);
+  if (!usable().ok()) return {};
+  auto row =
+      read_one<NoteRow>(*database_, path_, Sql::kNote, [name](Use& use) { use.bind_text(name); });
+  if (!row || !*row || (*row)->name != name) return {};
+  return std::move((*row)->value);
+}
+
+Status SqliteView::set_note(std::string_view name, std::string_view value) {
+  MutexLock lock(mutex_);
+  if (Status status = usable(); !status.ok()) return status;
+  Status status = database_->begin();
+  if (status.ok()) {
+    status = put_all<NoteRow>(*database_, Sql::kNotePut, {{std::string(name), std::string(value)}});
+  }
+  if (status.ok()) status = database_->run(Sql::kMarkUnclean, "update");
+  if (status.ok()) status = database_->commit();
+  if (!status.ok()) database_->roll_back();
+  return status;
+}
+
+std::function<void(std::string)> SqliteView::note_keeper(std::string name) {
+  return [leash = leash_, name = std::move(name)](const std::string& value) {
+    MutexLock lock(leash->mutex);
+    if (leash->view == nullptr) return;
+    // A note that is lost is asked for anew.
+    const Status ignored = leash->view->set_note(name, value);
+    static_cast<void>(ignored);
+  };
 }
 
 Status SqliteView::close() {

@@ -8,6 +8,7 @@
 #ifndef WP_META_SQLITE_SQLITE_VIEW_H_
 #define WP_META_SQLITE_SQLITE_VIEW_H_
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,6 +51,11 @@ class SqliteView final : public View {
   Result<std::optional<EpochRow>> epoch(Epoch epoch) override;
   Result<std::vector<EpochRow>> epochs() override;
   Result<std::vector<SlotRow>> slots(Epoch epoch, Seq seq, size_t count_max) override;
+  std::string note(std::string_view name) override;
+  Status set_note(std::string_view name, std::string_view value) override;
+  // Sets the note of this name, for whoever learns its value at a time when the view may be gone
+  // already: then it does nothing. Any thread; may outlive the view.
+  std::function<void(std::string value)> note_keeper(std::string name);
   // Also after a failure the file is given back. Every call after it gives kClosed.
   Status close() override;
   std::string path() const override { return path_; }
@@ -65,8 +71,15 @@ class SqliteView final : public View {
   Status trim_runs(const ViewDelta& delta) WP_REQUIRES(mutex_);
   Status drop_logs(const std::vector<LogId>& dropped) WP_REQUIRES(mutex_);
 
+  // What outlives the view and knows whether it is there.
+  struct Leash {
+    Mutex mutex;  // before the view's
+    SqliteView* view WP_GUARDED_BY(mutex) = nullptr;
+  };
+
   const std::string path_;
   const std::unique_ptr<const DatabaseSetup> setup_;
+  const std::shared_ptr<Leash> leash_ = std::make_shared<Leash>();
 
   Mutex mutex_;
   // Guarded by mutex_. Without a database, why_ says why: broken or closed.

@@ -4,6 +4,9 @@
 // root causes no wake-up. The event thread runs what is due by time first, then what was posted, in
 // order.
 //
+// In a child of fork() only forked() and on_event_thread() may be called, and the destructor may
+// not run: it would wait for threads that are not there.
+//
 // now() counts on while the machine is suspended, but no sleep does: what was to happen during a
 // suspension happens up to that much later than its time, never earlier.
 #ifndef WP_PLATFORM_REAL_RUNTIME_H_
@@ -16,6 +19,7 @@
 #include <utility>
 
 #include "engine/runtime.h"
+#include "platform/fork.h"
 #include "platform/thread_pool.h"
 
 namespace wp {
@@ -40,6 +44,7 @@ class RealRuntime final : public Runtime {
   void work(Task task) override;
   bool wait(MutexLock& lock, CondVar& cv, TimePoint deadline) override;
   bool on_event_thread() override;
+  bool forked() override { return fork_generation() != fork_generation_; }
   // From any thread that is not one of its own, also from several at once. What is posted
   // afterwards is destroyed at once.
   void stop() override;
@@ -51,6 +56,7 @@ class RealRuntime final : public Runtime {
   bool take_due(Task& task) WP_REQUIRES(mutex_);
   void run();
 
+  const uint64_t fork_generation_ = fork_generation();
   ThreadPool workers_;
 
   Mutex stop_mutex_;  // held by who stops, before mutex_

@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
@@ -368,6 +370,33 @@ TEST_CASE("the library's threads leave the host's signals alone") {
   sigset_t mask;
   pthread_sigmask(SIG_BLOCK, nullptr, &mask);
   CHECK(sigismember(&mask, SIGTERM) == 0);
+}
+
+TEST_CASE("a child of fork(), and a child of that, knows that the runtime is its parent's") {
+  RealRuntime runtime(1);
+  settle(runtime);
+  CHECK_FALSE(runtime.forked());
+  const pid_t pid = fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    int wrong = runtime.forked() ? 0 : 1;
+    // What the child makes itself is its own, until it forks.
+    auto* own = new RealRuntime(1);
+    if (own->forked()) wrong |= 2;
+    const pid_t grandchild = fork();
+    if (grandchild == 0) _exit(runtime.forked() && own->forked() ? 0 : 1);
+    int status = 0;
+    waitpid(grandchild, &status, 0);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) wrong |= 4;
+    if (own->forked()) wrong |= 8;
+    _exit(wrong);
+  }
+  int status = 0;
+  REQUIRE(waitpid(pid, &status, 0) == pid);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  CHECK_FALSE(runtime.forked());
+  settle(runtime);
 }
 
 TEST_CASE("clocks go forward and random numbers differ") {
