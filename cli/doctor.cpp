@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/values.h"
+#include "engine/options.h"
 #include "platform/process_lock.h"
 #include "stores/directory.h"
 #include "stores/memory.h"
@@ -95,8 +96,8 @@ void look_at_space(Report& report, const std::string& path) {
   report.add(finding);
 }
 
-Status examine_directory(Report& report, const std::string& path, const Options& options,
-                         const StopSignals& signals) {
+void examine_directory(Report& report, const std::string& path, const Options& options,
+                       const StopSignals& signals) {
   const bool there = fs::exists(path);
   const NewDirectory mark(path);
   DirectoryOptions how;
@@ -105,8 +106,7 @@ Status examine_directory(Report& report, const std::string& path, const Options&
   how.create = true;
   auto store = DirectoryStore::open(path, how);
   if (!store) {
-    report.wrong("directory", store.status().message(), "");
-    return {};
+    return report.wrong("directory", store.status().message(), "");
   }
   report.ok("directory", path + (there ? " is there" : " can be made"));
   look_at_space(report, path);
@@ -114,12 +114,11 @@ Status examine_directory(Report& report, const std::string& path, const Options&
   auto lock = ProcessLock::acquire(path + "/wp.lock");
   if (!lock) {
     if (lock.status().code() != Code::kBusy) {
-      report.wrong("lock", lock.status().message(), "");
-      return {};
+      return report.wrong("lock", lock.status().message(), "");
     }
     report.slow("lock", lock.status().message(),
                 "what needs writing was left out; run this while nobody writes");
-    return {};
+    return;
   }
   report.ok("lock", "nobody writes at the moment");
   if (!options.sync) {
@@ -129,7 +128,6 @@ Status examine_directory(Report& report, const std::string& path, const Options&
   StorePatient patient(**store);
   examine_store(report, patient, "", {milliseconds(50), milliseconds(500), 2e7, false}, signals);
   (*store)->shutdown();
-  return {};
 }
 
 }  // namespace
@@ -189,21 +187,23 @@ int run_doctor(const Args& args) {
   StopSignals signals;
   Session session(args);
   const std::string& url = args.operand(0);
+  const auto root = parse_root_url(url);
+  if (!root) return session.fail(root.status());
   auto options = session.options(url, Session::Open::kCreate);
   if (!options) return session.fail(options.status());
   signals.arm();
   Report report(session);
-  const std::string place = url.substr(0, url.find('?'));
   Status status;
-  if (place.starts_with("s3://")) {
-    status = examine_s3(report, url, *options, signals);
-  } else if (place.starts_with("mem://")) {
-    examine_memory(report, signals);
-  } else {
-    constexpr std::string_view kFile = "file://";
-    const bool named = place.starts_with(kFile);
-    status =
-        examine_directory(report, named ? place.substr(kFile.size()) : place, *options, signals);
+  switch (root->scheme) {
+    case Scheme::kS3:
+      status = examine_s3(report, "s3://" + root->place, *options, signals);
+      break;
+    case Scheme::kMemory:
+      examine_memory(report, signals);
+      break;
+    case Scheme::kDirectory:
+      examine_directory(report, root->place, *options, signals);
+      break;
   }
   if (!status.ok()) return session.fail(status);
   return report.finish();
