@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "engine/text.h"
 #include "wp.h"
 
 namespace wp::cli {
@@ -29,12 +30,9 @@ std::string human_dollars(double dollars);    // "$0.00006", "$1.24"
 std::string iso_time(int64_t time_ms);        // "2026-01-31T12:00:00.123Z"
 size_t display_width(std::string_view utf8);  // code points
 
-// The word that is the fewest typing errors away, or "" where none is near enough to be meant.
-std::string_view nearest(std::string_view word, std::span<const std::string_view> known);
-
-bool is_utf8(std::string_view text);  // well-formed as in RFC 3629
-// For messages: control characters and bytes that are no UTF-8 as '?', and not longer than a line.
-std::string printable(std::string_view text);
+using wp::is_utf8;
+using wp::nearest;
+using wp::printable;
 
 }  // namespace wp::cli
 

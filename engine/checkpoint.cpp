@@ -1,0 +1,360 @@
+#include "engine/checkpoint.h"
+
+#include <zstd.h>
+
+#include <memory>
+#include <optional>
+#include <type_traits>
+
+namespace wp {
+namespace {
+
+constexpr std::string_view kMagic = "wp-ckpt\n";
+constexpr size_t kPage = 1000;              // rows of the view read at once
+constexpr size_t kRowsAtOnce = 10'000;      // rows of a change when reading
+constexpr size_t kRowBytesMax = 4096;       // no row is longer
+constexpr size_t kBufferBytes = 256 << 10;  // of rows before they are compressed
+
+enum Tag : uint8_t { kEnd = 0, kLog = 1, kRun = 2, kSlot = 3 };
+
+Status corrupt(std::string_view what) {
+  return Status(Code::kCorrupt, std::string(what));
+}
+
+// Rows in, compressed bytes out.
+class Sink {
+ public:
+  Sink(ByteVector& out, int level) : out_(out) {
+    ZSTD_CCtx_setParameter(context_.get(), ZSTD_c_compressionLevel, level == 0 ? 1 : level);
+  }
+  ByteVector& rows() { return rows_; }
+  void row_ended() {
+    if (rows_.size() >= kBufferBytes) compress(ZSTD_e_continue);
+  }
+  void finish() { compress(ZSTD_e_end); }
+
+ private:
+  void compress(ZSTD_EndDirective how) {
+    ZSTD_inBuffer in{rows_.data(), rows_.size(), 0};
+    for (;;) {
+      const size_t begin = out_.size();
+      out_.resize(begin + ZSTD_CStreamOutSize());
+      ZSTD_outBuffer to{out_.data() + begin, out_.size() - begin, 0};
+      const size_t left = ZSTD_compressStream2(context_.get(), &to, &in, how);
+      out_.resize(begin + to.pos);
+      if (ZSTD_isError(left) || (left == 0 && in.pos == in.size)) break;
+      if (how == ZSTD_e_continue && in.pos == in.size) break;
+    }
+    rows_.clear();
+  }
+  struct Free {
+    void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+  };
+  ByteVector& out_;
+  ByteVector rows_;
+  std::unique_ptr<ZSTD_CCtx, Free> context_{ZSTD_createCCtx()};
+};
+
+// Compressed bytes in, rows out.
+class Source {
+ public:
+  explicit Source(Bytes in) : in_{in.data(), in.size(), 0} {}
+  // The bytes from where the last row ended; at least a row's worth, but at the end. Nothing: they
+  // cannot be decompressed.
+  std::optional<Bytes> rows() {
+    while (!ended_ && buffer_.size() - at_ < kRowBytesMax) {
+      buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<ptrdiff_t>(at_));
+      at_ = 0;
+      const size_t begin = buffer_.size();
+      buffer_.resize(begin + kBufferBytes);
+      ZSTD_outBuffer out{buffer_.data() + begin, kBufferBytes, 0};
+      const size_t left = ZSTD_decompressStream(context_.get(), &out, &in_);
+      buffer_.resize(begin + out.pos);
+      if (ZSTD_isError(left)) return std::nullopt;
+      ended_ = left == 0;
+      if (!ended_ && out.pos == 0 && in_.pos == in_.size) return std::nullopt;  // cut
+    }
+    return Bytes(buffer_).subspan(at_);
+  }
+  void used(size_t bytes) { at_ += bytes; }
+  bool at_end() const { return ended_ && at_ == buffer_.size() && in_.pos == in_.size; }
+
+ private:
+  struct Free {
+    void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+  };
+  ZSTD_inBuffer in_;
+  ByteVector buffer_;
+  size_t at_ = 0;
+  bool ended_ = false;
+  std::unique_ptr<ZSTD_DCtx, Free> context_{ZSTD_createDCtx()};
+};
+
+// Each kind of row by one list of its numbers, for both ways.
+template <class See>
+void numbers(EpochRow& row, See see) {
+  see(row.epoch);
+  see(row.owner);
+  see(row.ended);
+  see(row.closed);
+  see(row.fence);
+}
+template <class See>
+void numbers(LogRow& row, See see) {
+  see(row.id);
+  see(row.lsn_first);
+  see(row.lsn_next);
+  see(row.bytes_begin);
+  see(row.bytes_end);
+  see(row.time_last_ms);
+}
+template <class See>
+void numbers(RunRow& row, See see) {
+  see(row.log);
+  see(row.lsn_first);
+  see(row.count);
+  see(row.epoch);
+  see(row.seq);
+  see(row.bytes_begin);
+  see(row.bytes);
+  see(row.time_first_ms);
+  see(row.time_last_ms);
+}
+template <class See>
+void numbers(SlotRow& row, See see) {
+  see(row.epoch);
+  see(row.seq);
+  see(row.bytes);
+  see(row.entries);
+}
+template <class See>
+void numbers(ViewHead& head, See see) {  // but for what the object's header holds
+  see(head.log_id_next);
+  see(head.slots);
+  see(head.stored_bytes);
+  see(head.logs);
+}
+
+template <class Row>
+void write(ByteVector& out, Row row) {
+  numbers(row, [&out](auto value) {
+    if constexpr (std::is_same_v<decltype(value), int64_t>) {
+      put_varint(out, zigzag(value));
+    } else {
+      put_varint(out, static_cast<uint64_t>(value));
+    }
+  });
+}
+template <class Row>
+void read(ByteParser& in, Row* row) {
+  numbers(*row, [&in](auto& value) {
+    using T = std::remove_reference_t<decltype(value)>;
+    if constexpr (std::is_same_v<T, int64_t>) {
+      value = unzigzag(in.varint());
+    } else {
+      value = static_cast<T>(in.varint());
+    }
+  });
+}
+
+Status write_logs(View& view, Sink& sink) {
+  for (std::string after;;) {
+    auto logs = view.logs(after, kPage);
+    if (!logs) return logs.status();
+    for (const LogRow& log : *logs) {
+      put_fixed<uint8_t>(sink.rows(), kLog);
+      put_text(sink.rows(), log.name);
+      write(sink.rows(), log);
+      sink.row_ended();
+      for (Lsn lsn = 1;;) {
+        auto runs = view.runs(log.id, lsn, kPage);
+        if (!runs) return runs.status();
+        for (const RunRow& run : *runs) {
+          put_fixed<uint8_t>(sink.rows(), kRun);
+          write(sink.rows(), run);
+          sink.row_ended();
+        }
+        if (runs->size() < kPage) break;
+        lsn = runs->back().lsn_first + runs->back().count;
+      }
+    }
+    if (logs->size() < kPage) return {};
+    after = logs->back().name;
+  }
+}
+
+Status write_slots(View& view, Sink& sink) {
+  Epoch epoch = 0;
+  for (Seq seq = 0;;) {
+    auto slots = view.slots(epoch, seq, kPage);
+    if (!slots) return slots.status();
+    for (const SlotRow& slot : *slots) {
+      put_fixed<uint8_t>(sink.rows(), kSlot);
+      write(sink.rows(), slot);
+      sink.row_ended();
+    }
+    if (slots->size() < kPage) return {};
+    epoch = slots->back().epoch;
+    seq = slots->back().seq + 1;
+  }
+}
+
+void put_slot(ByteVector& out, const SlotId& slot) {
+  put_fixed(out, slot.epoch);
+  put_fixed<uint32_t>(out, 0);
+  put_fixed(out, slot.owner);
+  put_fixed(out, slot.seq);
+}
+
+SlotId read_slot(ByteParser& in) {
+  SlotId slot;
+  slot.epoch = in.fixed<uint32_t>();
+  in.fixed<uint32_t>();
+  slot.owner = in.fixed<uint64_t>();
+  slot.seq = in.fixed<uint64_t>();
+  return slot;
+}
+
+ByteVector encode_head(const ViewHead& head, Bytes payload) {
+  ByteVector out;
+  put_bytes(out, as_bytes(kMagic));
+  put_fixed<uint16_t>(out, kFormatVersion);
+  put_fixed<uint16_t>(out, kCheckpointHeaderBytes);
+  put_fixed<uint32_t>(out, 0);
+  put_bytes(out, head.root_id);
+  put_slot(out, head.last.slot);
+  put_bytes(out, head.last.digest);
+  put_slot(out, head.next);
+  put_fixed<uint64_t>(out, payload.size());
+  put_fixed(out, crc32c(payload));
+  put_fixed(out, crc32c(out));
+  return out;
+}
+
+// The object's header, and its payload, checked.
+Status decode_head(Bytes object, ViewHead* head, Bytes* payload) {
+  ByteParser in(object);
+  if (as_text(in.bytes(kMagic.size())) != kMagic) return corrupt("it is no checkpoint");
+  const auto version = in.fixed<uint16_t>();
+  const auto header_bytes = in.fixed<uint16_t>();
+  if (!in.ok() || header_bytes < kCheckpointHeaderBytes || header_bytes > object.size()) {
+    return corrupt("its header is cut");
+  }
+  ByteParser sum(object.subspan(header_bytes - 4u));
+  if (sum.fixed<uint32_t>() != crc32c(object.first(header_bytes - 4u))) {
+    return corrupt("its header does not match its checksum");
+  }
+  const auto flags = in.fixed<uint32_t>();
+  if (version != kFormatVersion || flags != 0) {
+    return Status(Code::kUnsupported, "it is of a newer format; use a newer wp");
+  }
+  head->root_id = in.array<16>();
+  head->last.slot = read_slot(in);
+  head->last.digest = in.array<32>();
+  head->next = read_slot(in);
+  const auto payload_bytes = in.fixed<uint64_t>();
+  const auto payload_crc = in.fixed<uint32_t>();
+  *payload = object.subspan(header_bytes);
+  if (!in.ok() || payload->size() != payload_bytes || crc32c(*payload) != payload_crc) {
+    return corrupt("it is cut, or does not match its checksum");
+  }
+  return {};
+}
+
+bool read_start(Source& source, CheckpointHead* out) {
+  auto bytes = source.rows();
+  if (!bytes) return false;
+  ByteParser in(*bytes);
+  read(in, &out->head);
+  uint64_t epochs = in.varint();
+  source.used(bytes->size() - in.left());
+  if (!in.ok()) return false;
+  for (; epochs > 0; --epochs) {
+    bytes = source.rows();
+    if (!bytes) return false;
+    ByteParser row(*bytes);
+    read(row, &out->epochs.emplace_back());
+    source.used(bytes->size() - row.left());
+    if (!row.ok()) return false;
+  }
+  return true;
+}
+
+// The next row into the change; the tag, or nothing where there is no row.
+std::optional<Tag> read_row(Source& source, ViewDelta& delta) {
+  const auto bytes = source.rows();
+  if (!bytes || bytes->empty()) return std::nullopt;
+  ByteParser in(*bytes);
+  const auto tag = static_cast<Tag>(in.fixed<uint8_t>());
+  if (tag == kLog) {
+    LogRow& row = delta.logs.emplace_back();
+    row.name = in.text();
+    read(in, &row);
+  } else if (tag == kRun) {
+    read(in, &delta.runs.emplace_back());
+  } else if (tag == kSlot) {
+    read(in, &delta.slots.emplace_back());
+  } else if (tag != kEnd) {
+    return std::nullopt;
+  }
+  if (!in.ok()) return std::nullopt;
+  source.used(bytes->size() - in.left());
+  return tag;
+}
+
+}  // namespace
+
+Result<ByteVector> encode_checkpoint(View& view, int compression_level) {
+  auto head = view.head();
+  if (!head) return head.status();
+  if (!*head) return Status(Code::kInternal, "a checkpoint of an empty view");
+  auto epochs = view.epochs();
+  if (!epochs) return epochs.status();
+  ByteVector payload;
+  Sink sink(payload, compression_level);
+  write(sink.rows(), **head);
+  put_varint(sink.rows(), epochs->size());
+  for (const EpochRow& row : *epochs) write(sink.rows(), row);
+  if (Status status = write_logs(view, sink); !status.ok()) return status;
+  if (Status status = write_slots(view, sink); !status.ok()) return status;
+  put_fixed<uint8_t>(sink.rows(), kEnd);
+  sink.finish();
+  ByteVector out = encode_head(**head, payload);
+  put_bytes(out, payload);
+  return out;
+}
+
+Result<CheckpointHead> decode_checkpoint_head(Bytes object) {
+  CheckpointHead out;
+  Bytes payload;
+  if (Status status = decode_head(object, &out.head, &payload); !status.ok()) return status;
+  Source source(payload);
+  if (!read_start(source, &out)) return corrupt("its rows make no sense");
+  return out;
+}
+
+Result<CheckpointHead> decode_checkpoint(Bytes object,
+                                         const std::function<Status(const ViewDelta&)>& apply) {
+  CheckpointHead out;
+  Bytes payload;
+  if (Status status = decode_head(object, &out.head, &payload); !status.ok()) return status;
+  Source source(payload);
+  if (!read_start(source, &out)) return corrupt("its rows make no sense");
+  ViewDelta delta;
+  size_t rows = 0;
+  for (;;) {
+    const auto tag = read_row(source, delta);
+    if (!tag) return corrupt("its rows make no sense");
+    if (*tag == kEnd) break;
+    if (++rows % kRowsAtOnce != 0) continue;
+    if (Status status = apply(delta); !status.ok()) return status;
+    delta = {};
+  }
+  if (!source.at_end()) return corrupt("it has bytes behind its end");
+  delta.epochs = out.epochs;
+  delta.head = out.head;
+  if (Status status = apply(delta); !status.ok()) return status;
+  return out;
+}
+
+}  // namespace wp

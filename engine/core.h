@@ -1,0 +1,76 @@
+// What the parts of an open root share: the store, the runtime, the view, the lock, and the ledger
+// behind it. Not for users of the engine.
+#ifndef WP_ENGINE_CORE_H_
+#define WP_ENGINE_CORE_H_
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/cache.h"
+#include "engine/engine.h"
+#include "engine/ledger.h"
+#include "engine/ram.h"
+
+namespace wp {
+
+class Writer;
+class ViewKeeper;
+class Follower;
+
+class EngineCore {
+ public:
+  EngineCore(EngineParts parts, const Options& options_given);
+  ~EngineCore();
+
+  void say(Level level, std::string_view text) const {
+    if (options.on_message) options.on_message(level, text);
+  }
+
+  // kForked or kClosed, or ok: whether the root may be used at all. No lock.
+  Status usable() const;
+  // The same for a call that waits.
+  Status may_wait(std::string_view tried) const;
+
+  // The log of that name in RAM, from the view if need be; null: there is none.
+  Result<LogStatePtr> find_log(std::string_view name) WP_EXCLUDES(mutex);
+  // All names, by the view and RAM together.
+  Result<std::vector<LogStatePtr>> all_logs() WP_EXCLUDES(mutex);
+  // Durable runs of a log in order, from the one that holds `lsn`.
+  Result<std::vector<RunRow>> runs_from(LogState& log, Lsn lsn, size_t count_max)
+      WP_EXCLUDES(mutex);
+  Result<std::optional<RunRow>> run_at_time(LogState& log, int64_t time_ms) WP_EXCLUDES(mutex);
+  LogInfo info_of(LogState& log) WP_EXCLUDES(mutex);
+
+  // Readers that wait look again.
+  void wake_readers() WP_REQUIRES(mutex);
+
+  Options options;  // as given, what the store decides filled in
+  const std::shared_ptr<ObjectStore> store;
+  const std::shared_ptr<Runtime> runtime;
+  const std::string url;
+  RamBudget ram;
+  BlockCache cache;
+  RootObject root;  // set by the opening
+  std::string root_name;
+
+  std::unique_ptr<View> view;  // replaced only by the opening
+  std::function<std::unique_ptr<View>()> spare_view;
+  std::shared_ptr<void> lock;
+
+  std::atomic<bool> ended{false};  // closed or abandoned
+
+  Mutex mutex;
+  Ledger ledger WP_GUARDED_BY(mutex);
+
+  std::unique_ptr<ViewKeeper> keeper;
+  std::unique_ptr<Writer> writer;      // null: read-only
+  std::unique_ptr<Follower> follower;  // null: not read-only
+};
+
+}  // namespace wp
+
+#endif  // WP_ENGINE_CORE_H_

@@ -1,0 +1,520 @@
+#include "engine/format.h"
+
+#include <zstd.h>
+
+#include <algorithm>
+
+namespace wp {
+namespace {
+
+constexpr std::string_view kRootMagic = "wp-root\n";
+constexpr std::string_view kSlotMagic = "wp-slot\n";
+constexpr size_t kRootBytes = 8 + 2 + 2 + 16 + 8 + 4;
+constexpr uint16_t kFlagClosed = 1;
+// Damaged times may be anything; they wrap around, and do no harm.
+int64_t plus(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+}
+
+// More than any object has, so that sizes never overflow when they are added.
+constexpr uint64_t kObjectBytesMax = uint64_t{1} << 40;
+
+Status corrupt(std::string_view what) {
+  return Status(Code::kCorrupt, std::string(what));
+}
+
+Status newer(std::string_view what, uint64_t version) {
+  return Status(Code::kUnsupported, "the " + std::string(what) + " has format version " +
+                                        std::to_string(version) + ", this program knows " +
+                                        std::to_string(kFormatVersion) + "; use a newer wp");
+}
+
+}  // namespace
+
+// ------------------------------------------------------------------------------------------ names
+
+std::string epoch_prefix(const SlotId& slot) {
+  return "j/" + hex_number(slot.epoch, 8) + "-" + hex_number(slot.owner, 16) + "/";
+}
+
+std::string slot_key(const SlotId& slot) {
+  return epoch_prefix(slot) + hex_number(slot.seq, 12);
+}
+
+std::string checkpoint_key(Epoch epoch, Seq seq) {
+  return std::string(kCheckpointPrefix) + hex_number(epoch, 8) + "-" + hex_number(seq, 12);
+}
+
+bool parse_slot_key(std::string_view key, SlotId* slot) {
+  uint64_t epoch = 0;
+  if (key.size() != 2 + 8 + 1 + 16 + 1 + 12 || !key.starts_with("j/") || key[10] != '-' ||
+      key[27] != '/') {
+    return false;
+  }
+  if (!parse_hex_number(key.substr(2, 8), &epoch) ||
+      !parse_hex_number(key.substr(11, 16), &slot->owner) ||
+      !parse_hex_number(key.substr(28), &slot->seq)) {
+    return false;
+  }
+  slot->epoch = static_cast<Epoch>(epoch);
+  return true;
+}
+
+bool parse_checkpoint_key(std::string_view key, Epoch* epoch, Seq* seq) {
+  uint64_t number = 0;
+  if (key.size() != 2 + 8 + 1 + 12 || !key.starts_with(kCheckpointPrefix) || key[10] != '-') {
+    return false;
+  }
+  if (!parse_hex_number(key.substr(2, 8), &number) || !parse_hex_number(key.substr(11), seq)) {
+    return false;
+  }
+  *epoch = static_cast<Epoch>(number);
+  return true;
+}
+
+// ------------------------------------------------------------------------------------------- root
+
+ByteVector encode_root(const RootObject& root) {
+  ByteVector out;
+  put_bytes(out, as_bytes(kRootMagic));
+  put_fixed<uint16_t>(out, static_cast<uint16_t>(root.version));
+  put_fixed<uint16_t>(out, kRootBytes);
+  put_bytes(out, root.id);
+  put_fixed(out, root.creator);
+  put_fixed(out, crc32c(out));
+  return out;
+}
+
+Result<RootObject> decode_root(Bytes object) {
+  ByteParser in(object);
+  RootObject root;
+  if (as_text(in.bytes(kRootMagic.size())) != kRootMagic) return corrupt("it is no root object");
+  root.version = in.fixed<uint16_t>();
+  const auto size = in.fixed<uint16_t>();
+  if (!in.ok() || size != object.size() || size < kRootBytes) {
+    return corrupt("the root object has a wrong length");
+  }
+  ByteParser sum(object.subspan(size - 4u));
+  if (sum.fixed<uint32_t>() != crc32c(object.first(size - 4u))) {
+    return corrupt("the root object does not match its checksum");
+  }
+  if (root.version != kFormatVersion) return newer("root", root.version);
+  root.id = in.array<16>();
+  root.creator = in.fixed<uint64_t>();
+  if (size != kRootBytes || root.creator == 0) return corrupt("the root object makes no sense");
+  return root;
+}
+
+// ------------------------------------------------------------------------------------ slot header
+
+void encode_header(const SlotHeader& header, std::byte* at) {
+  ByteVector out;
+  out.reserve(kSlotHeaderBytes);
+  put_bytes(out, as_bytes(kSlotMagic));
+  put_fixed<uint16_t>(out, kFormatVersion);
+  put_fixed<uint16_t>(out, kSlotHeaderBytes);
+  put_fixed(out, static_cast<uint16_t>(header.kind));
+  put_fixed<uint16_t>(out, header.closed ? kFlagClosed : 0);
+  put_bytes(out, header.root);
+  put_fixed(out, header.slot.epoch);
+  put_fixed(out, header.index_bytes);
+  put_fixed(out, header.slot.owner);
+  put_fixed(out, header.slot.seq);
+  put_fixed(out, header.prev.slot.epoch);
+  put_fixed(out, header.index_crc);
+  put_fixed(out, header.prev.slot.owner);
+  put_fixed(out, header.prev.slot.seq);
+  put_bytes(out, header.prev.digest);
+  put_fixed(out, header.author);
+  put_fixed(out, header.time_base_ms);
+  put_fixed(out, header.entries);
+  put_fixed(out, header.body_bytes);
+  put_bytes(out, header.body_digest);
+  put_fixed(out, crc32c(out));
+  std::memcpy(at, out.data(), kSlotHeaderBytes);
+}
+
+Result<SlotHeader> decode_header(Bytes head) {
+  ByteParser in(head);
+  SlotHeader header;
+  if (as_text(in.bytes(kSlotMagic.size())) != kSlotMagic) return corrupt("it is no journal slot");
+  const auto version = in.fixed<uint16_t>();
+  header.header_bytes = in.fixed<uint16_t>();
+  if (!in.ok() || header.header_bytes < kSlotHeaderBytes ||
+      header.header_bytes > kSlotHeaderBytesMax || header.header_bytes > head.size()) {
+    return corrupt("its header is cut or has a wrong length");
+  }
+  ByteParser sum(head.subspan(header.header_bytes - 4u));
+  if (sum.fixed<uint32_t>() != crc32c(head.first(header.header_bytes - 4u))) {
+    return corrupt("its header does not match its checksum");
+  }
+  if (version != kFormatVersion) return newer("journal slot", version);
+  header.kind = static_cast<SlotKind>(in.fixed<uint16_t>());
+  const auto flags = in.fixed<uint16_t>();
+  header.closed = (flags & kFlagClosed) != 0;
+  header.root = in.array<16>();
+  header.slot.epoch = in.fixed<uint32_t>();
+  header.index_bytes = in.fixed<uint32_t>();
+  header.slot.owner = in.fixed<uint64_t>();
+  header.slot.seq = in.fixed<uint64_t>();
+  header.prev.slot.epoch = in.fixed<uint32_t>();
+  header.index_crc = in.fixed<uint32_t>();
+  header.prev.slot.owner = in.fixed<uint64_t>();
+  header.prev.slot.seq = in.fixed<uint64_t>();
+  header.prev.digest = in.array<32>();
+  header.author = in.fixed<uint64_t>();
+  header.time_base_ms = in.fixed<int64_t>();
+  header.entries = in.fixed<uint64_t>();
+  header.body_bytes = in.fixed<uint64_t>();
+  header.body_digest = in.array<32>();
+  const bool known = header.kind == SlotKind::kFragment || header.kind == SlotKind::kFence;
+  if (!known || (flags & ~kFlagClosed) != 0) {
+    return Status(Code::kUnsupported, "its kind or flags are of a newer wp; use that");
+  }
+  if (header.index_bytes > header.body_bytes || header.body_bytes > kObjectBytesMax ||
+      (header.kind == SlotKind::kFence && header.body_bytes != 0)) {
+    return corrupt("its header makes no sense");
+  }
+  return header;
+}
+
+Digest header_digest(const SlotHeader& header, Bytes head) {
+  return sha256(head.first(header.header_bytes));
+}
+
+// ------------------------------------------------------------------------------------------ index
+
+const Run* SlotIndex::run_of(LogId log) const {
+  const auto it = std::lower_bound(runs.begin(), runs.end(), log,
+                                   [](const Run& run, LogId id) { return run.log < id; });
+  return it == runs.end() || it->log != log ? nullptr : &*it;
+}
+
+uint32_t SlotIndex::piece_at(const Run& run, Lsn lsn) const {
+  const auto begin = pieces.begin() + run.piece_first;
+  const auto it =
+      std::upper_bound(begin, begin + run.pieces, lsn,
+                       [](Lsn wanted, const Piece& piece) { return wanted < piece.lsn_first; });
+  return static_cast<uint32_t>(it - pieces.begin()) - (it == begin ? 0 : 1);
+}
+
+size_t SlotIndex::memory_bytes() const {
+  size_t names = 0;
+  for (const Record& record : records) names += record.name.capacity();
+  return sizeof *this + names + records.capacity() * sizeof(Record) +
+         blocks.capacity() * sizeof(BlockInfo) + runs.capacity() * sizeof(Run) +
+         pieces.capacity() * sizeof(Piece);
+}
+
+namespace {
+
+void encode_record(const Record& record, ByteVector& out) {
+  ByteVector body;
+  put_varint(body, record.log);
+  if (record.type == RecordType::kCreate) put_text(body, record.name);
+  if (record.type == RecordType::kTruncate) {
+    put_varint(body, record.lsn_first);
+    put_varint(body, record.bytes_begin);
+  }
+  put_varint(out, static_cast<uint64_t>(record.type));
+  put_varint(out, body.size());
+  put_bytes(out, body);
+}
+
+Status decode_record(ByteParser& in, Record* record) {
+  const uint64_t type = in.varint();
+  ByteParser body(in.bytes(in.varint()));
+  if (!in.ok()) return corrupt("its index is cut in a record");
+  if (type == 0 || type > static_cast<uint64_t>(RecordType::kDrop)) {
+    return Status(Code::kUnsupported,
+                  "it holds a record of type " + std::to_string(type) + "; use a newer wp");
+  }
+  record->type = static_cast<RecordType>(type);
+  record->log = body.varint();
+  if (record->type == RecordType::kCreate) record->name = body.text();
+  if (record->type == RecordType::kTruncate) {
+    record->lsn_first = body.varint();
+    record->bytes_begin = body.varint();
+  }
+  return body.done() ? Status() : corrupt("a record in its index makes no sense");
+}
+
+void encode_run(const SlotIndex& index, const Run& run, LogId log_before, int64_t time_base_ms,
+                ByteVector& out) {
+  put_varint(out, run.log - log_before);
+  put_varint(out, run.lsn_first);
+  put_varint(out, run.bytes);
+  put_varint(out, zigzag(run.time_first_ms - time_base_ms));
+  put_varint(out, run.pieces);
+  int64_t time = run.time_first_ms;
+  for (uint32_t i = 0; i < run.pieces; ++i) {
+    const Piece& piece = index.pieces[run.piece_first + i];
+    if (i == 0) {
+      put_varint(out, piece.block);
+      put_varint(out, piece.offset);
+    }
+    put_varint(out, piece.bytes);
+    put_varint(out, piece.count);
+    put_varint(out, zigzag(piece.time_last_ms - time));
+    time = piece.time_last_ms;
+  }
+}
+
+// The pieces of a run follow each other through the blocks: each but the first begins its block.
+bool decode_run(ByteParser& in, LogId log_before, int64_t time_base_ms, SlotIndex& index) {
+  Run run;
+  const uint64_t step = in.varint();
+  run.log = log_before + step;
+  run.lsn_first = in.varint();
+  run.bytes = in.varint();
+  run.time_first_ms = plus(time_base_ms, unzigzag(in.varint()));
+  const uint64_t pieces = in.varint();
+  if (!in.ok() || step == 0 || run.log < step || run.lsn_first == 0 || pieces == 0 ||
+      pieces > in.left()) {
+    return false;
+  }
+  run.piece_first = static_cast<uint32_t>(index.pieces.size());
+  run.pieces = static_cast<uint32_t>(pieces);
+  run.time_last_ms = run.time_first_ms;
+  uint64_t block = in.varint(), offset = in.varint();
+  for (uint64_t i = 0; i < pieces; ++i, ++block, offset = 0) {
+    Piece piece;
+    const uint64_t bytes = in.varint();
+    piece.count = in.varint();
+    run.time_last_ms = plus(run.time_last_ms, unzigzag(in.varint()));
+    if (!in.ok() || block >= index.blocks.size() || bytes == 0 || piece.count == 0 ||
+        piece.count > bytes || offset > index.blocks[block].raw_bytes ||
+        bytes > index.blocks[block].raw_bytes - offset) {
+      return false;
+    }
+    piece.block = static_cast<uint32_t>(block);
+    piece.offset = static_cast<uint32_t>(offset);
+    piece.bytes = static_cast<uint32_t>(bytes);
+    piece.lsn_first = run.lsn_first + run.count;
+    piece.time_last_ms = run.time_last_ms;
+    run.count += piece.count;
+    index.pieces.push_back(piece);
+  }
+  if (run.lsn_first + run.count < run.lsn_first) return false;
+  index.runs.push_back(run);
+  return true;
+}
+
+bool decode_blocks(ByteParser& in, const SlotHeader& header, SlotIndex& index) {
+  const uint64_t count = in.varint();
+  if (count > in.left()) return false;
+  uint64_t offset = header.header_bytes + header.index_bytes;
+  for (uint64_t i = 0; i < count; ++i) {
+    BlockInfo block;
+    const uint64_t raw = in.varint(), stored = in.varint();
+    const auto codec = in.fixed<uint8_t>();
+    block.crc = in.fixed<uint32_t>();
+    if (!in.ok() || codec > 1 || raw == 0 || raw > UINT32_MAX || stored > UINT32_MAX ||
+        (codec == 0 && raw != stored)) {
+      return false;
+    }
+    block.offset = offset;
+    block.stored_bytes = static_cast<uint32_t>(stored);
+    block.raw_bytes = static_cast<uint32_t>(raw);
+    block.compressed = codec == 1;
+    offset += stored;
+    index.blocks.push_back(block);
+  }
+  return offset == header.object_bytes();
+}
+
+}  // namespace
+
+ByteVector encode_index(const SlotIndex& index, int64_t time_base_ms) {
+  ByteVector out;
+  put_varint(out, index.records.size());
+  for (const Record& record : index.records) encode_record(record, out);
+  put_varint(out, index.blocks.size());
+  for (const BlockInfo& block : index.blocks) {
+    put_varint(out, block.raw_bytes);
+    put_varint(out, block.stored_bytes);
+    put_fixed<uint8_t>(out, block.compressed ? 1 : 0);
+    put_fixed(out, block.crc);
+  }
+  put_varint(out, index.runs.size());
+  LogId before = 0;
+  for (const Run& run : index.runs) {
+    encode_run(index, run, before, time_base_ms, out);
+    before = run.log;
+  }
+  return out;
+}
+
+Result<SlotIndex> decode_index(const SlotHeader& header, Bytes bytes) {
+  SlotIndex index;
+  if (bytes.size() != header.index_bytes || crc32c(bytes) != header.index_crc) {
+    return corrupt("its index does not match its checksum");
+  }
+  if (bytes.empty()) {  // of a fence
+    if (header.kind != SlotKind::kFence) return corrupt("it has no index");
+    return index;
+  }
+  ByteParser in(bytes);
+  const uint64_t records = in.varint();
+  if (records > in.left()) return corrupt("its index makes no sense");
+  for (uint64_t i = 0; i < records; ++i) {
+    if (Status status = decode_record(in, &index.records.emplace_back()); !status.ok()) {
+      return status;
+    }
+  }
+  if (!decode_blocks(in, header, index)) return corrupt("its index of blocks makes no sense");
+  const uint64_t runs = in.varint();
+  if (runs > in.left()) return corrupt("its index makes no sense");
+  LogId before = 0;
+  uint64_t entries = 0;
+  for (uint64_t i = 0; i < runs; ++i) {
+    if (!decode_run(in, before, header.time_base_ms, index)) {
+      return corrupt("its index of runs makes no sense");
+    }
+    before = index.runs.back().log;
+    entries += index.runs.back().count;
+  }
+  if (!in.done() || entries != header.entries) return corrupt("its index makes no sense");
+  return index;
+}
+
+// ------------------------------------------------------------------------------------------ block
+
+namespace {
+
+// One of each a thread: they hold a megabyte or so, which is not to be found anew for each block.
+struct Compressor {
+  ZSTD_CCtx* context = ZSTD_createCCtx();
+  ~Compressor() { ZSTD_freeCCtx(context); }
+};
+struct Decompressor {
+  ZSTD_DCtx* context = ZSTD_createDCtx();
+  ~Decompressor() { ZSTD_freeDCtx(context); }
+};
+
+}  // namespace
+
+BlockInfo encode_block(Bytes raw, int level, ByteVector& out) {
+  BlockInfo block;
+  block.raw_bytes = static_cast<uint32_t>(raw.size());
+  const size_t begin = out.size();
+  if (level != 0) {
+    static thread_local Compressor compressor;
+    out.resize(begin + ZSTD_compressBound(raw.size()));
+    const size_t size = ZSTD_compressCCtx(compressor.context, out.data() + begin,
+                                          out.size() - begin, raw.data(), raw.size(), level);
+    block.compressed = !ZSTD_isError(size) && size < raw.size();
+    out.resize(begin + (block.compressed ? size : 0));
+  }
+  if (!block.compressed) put_bytes(out, raw);
+  block.stored_bytes = static_cast<uint32_t>(out.size() - begin);
+  block.crc = crc32c(Bytes(out).subspan(begin));
+  return block;
+}
+
+Result<BlockPtr> decode_block(const BlockInfo& block, Bytes stored) {
+  if (stored.size() != block.stored_bytes) return corrupt("a block is cut");
+  if (crc32c(stored) != block.crc) return corrupt("a block does not match its checksum");
+  if (block.compressed &&
+      ZSTD_getFrameContentSize(stored.data(), stored.size()) != block.raw_bytes) {
+    return corrupt("a block has another size than the index says");
+  }
+  auto raw = std::make_shared<Block>(block.raw_bytes);
+  raw->size = block.raw_bytes;
+  if (!block.compressed) {
+    std::memcpy(raw->data.get(), stored.data(), stored.size());
+    return BlockPtr(std::move(raw));
+  }
+  static thread_local Decompressor decompressor;
+  const size_t size = ZSTD_decompressDCtx(decompressor.context, raw->data.get(), raw->size,
+                                          stored.data(), stored.size());
+  if (ZSTD_isError(size) || size != raw->size) return corrupt("a block cannot be decompressed");
+  return BlockPtr(std::move(raw));
+}
+
+// ---------------------------------------------------------------------------------------- entries
+
+size_t properties_bytes(std::span<const Property> properties) {
+  size_t bytes = 0;
+  for (const Property& property : properties) {
+    bytes += varint_bytes(property.key.size()) + property.key.size() +
+             varint_bytes(property.value.size()) + property.value.size();
+  }
+  return bytes;
+}
+
+namespace {
+
+std::byte* store_text(std::byte* at, std::string_view text) {
+  at = store_varint(at, text.size());
+  if (!text.empty()) std::memcpy(at, text.data(), text.size());
+  return at + text.size();
+}
+
+}  // namespace
+
+std::byte* store_properties(std::byte* at, std::span<const Property> properties) {
+  for (const Property& property : properties) {
+    at = store_text(at, property.key);
+    at = store_text(at, property.value);
+  }
+  return at;
+}
+
+std::byte* store_entry(std::byte* at, int64_t time_delta_ms, Bytes properties, Bytes payload) {
+  at = store_varint(at, payload.size() << 1 | (properties.empty() ? 0 : 1));
+  at = store_varint(at, zigzag(time_delta_ms));
+  if (!properties.empty()) at = store_text(at, as_text(properties));
+  if (!payload.empty()) std::memcpy(at, payload.data(), payload.size());
+  return at + payload.size();
+}
+
+bool EntryCursor::parse(Entry* entry) {
+  ByteParser in(Bytes(at_, static_cast<size_t>(end_ - at_)));
+  const uint64_t size = in.varint();
+  const int64_t time = plus(time_base_ms_, unzigzag(in.varint()));
+  const Bytes properties = (size & 1) != 0 ? in.bytes(in.varint()) : Bytes();
+  const Bytes payload = in.bytes(size >> 1);
+  if (!in.ok()) return false;
+  at_ = payload.data() + payload.size();
+  if (entry != nullptr) {
+    entry->lsn = lsn_;
+    entry->time_ms = time;
+    entry->payload = payload;
+    entry->properties_ = properties;
+    entry->hold_ = hold_;
+  }
+  ++lsn_;
+  return true;
+}
+
+bool EntryCursor::next(Entry* entry) {
+  return parse(entry);
+}
+
+bool EntryCursor::skip() {
+  return parse(nullptr);
+}
+
+std::vector<Property> Entry::properties() const {
+  std::vector<Property> out;
+  ByteParser in(properties_);
+  while (in.ok() && !in.done()) {
+    Property property{in.text(), {}};
+    property.value = in.text();
+    if (in.ok()) out.push_back(property);
+  }
+  return out;
+}
+
+std::optional<std::string_view> Entry::property(std::string_view key) const {
+  ByteParser in(properties_);
+  while (in.ok() && !in.done()) {
+    const std::string_view found = in.text();
+    const std::string_view value = in.text();
+    if (in.ok() && found == key) return value;
+  }
+  return std::nullopt;
+}
+
+}  // namespace wp

@@ -1,0 +1,191 @@
+// The objects of a root as bytes: names, headers, the index of a fragment, and entries. What each
+// byte means stands in docs/FORMAT.md; golden files in the tests pin it. Pure functions: no I/O.
+//
+// Decoding trusts nothing: every length is checked before it is used, and every answer is either
+// what was encoded or kCorrupt (damage) or kUnsupported (a newer version).
+#ifndef WP_ENGINE_FORMAT_H_
+#define WP_ENGINE_FORMAT_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/bytes.h"
+#include "engine/ids.h"
+#include "wp.h"
+
+namespace wp {
+
+inline constexpr uint32_t kFormatVersion = 1;
+
+// ------------------------------------------------------------------------------------------ names
+
+inline constexpr std::string_view kRootKey = "root";
+inline constexpr std::string_view kCheckpointPrefix = "c/";
+std::string epoch_prefix(const SlotId& slot);  // "j/<epoch>-<owner>/"
+std::string slot_key(const SlotId& slot);
+std::string checkpoint_key(Epoch epoch, Seq seq);
+// False for names that are none: strangers are ignored.
+bool parse_slot_key(std::string_view key, SlotId* slot);
+bool parse_checkpoint_key(std::string_view key, Epoch* epoch, Seq* seq);
+
+// ------------------------------------------------------------------------------------------- root
+
+struct RootObject {
+  RootId id{};
+  Nonce creator = 0;  // owner of epoch 1
+  uint32_t version = kFormatVersion;
+};
+ByteVector encode_root(const RootObject& root);
+Result<RootObject> decode_root(Bytes object);
+
+// ------------------------------------------------------------------------------------ slot header
+
+enum class SlotKind : uint16_t { kFragment = 1, kFence = 2 };
+
+inline constexpr size_t kSlotHeaderBytes = 180;
+inline constexpr size_t kSlotHeaderBytesMax = 4096;  // of later versions
+
+// The proof that a slot's body is whose it says, and its place in the chain.
+struct SlotHeader {
+  SlotKind kind = SlotKind::kFragment;
+  bool closed = false;  // the owner closed cleanly: nothing of it follows, or is under way
+  RootId root{};
+  SlotId slot;
+  Position prev;             // the slot before, and its header's digest
+  Nonce author = 0;          // who wrote it. Of a fence: the owner of the next epoch
+  int64_t time_base_ms = 0;  // entries' times are relative to it
+  uint64_t entries = 0;
+  uint64_t body_bytes = 0;  // of all that follows the header
+  Digest body_digest{};     // of those bytes
+  uint32_t index_bytes = 0, index_crc = 0;
+  uint32_t header_bytes = kSlotHeaderBytes;
+
+  uint64_t object_bytes() const { return header_bytes + body_bytes; }
+  SlotId next() const {  // the slot that follows
+    if (kind == SlotKind::kFence) return {slot.epoch + 1, author, 0};
+    return {slot.epoch, slot.owner, slot.seq + 1};
+  }
+};
+// Exactly kSlotHeaderBytes.
+void encode_header(const SlotHeader& header, std::byte* at);
+// From the first bytes of an object, which may be more than the header.
+Result<SlotHeader> decode_header(Bytes head);
+// What the next slot's `prev` holds. `head` begins with the header.
+Digest header_digest(const SlotHeader& header, Bytes head);
+
+// ------------------------------------------------------------------------------------------ index
+
+enum class RecordType : uint8_t { kCreate = 1, kTruncate = 2, kDrop = 3 };
+
+// A change of metadata. Within a fragment creations come before entries, truncations and drops
+// behind them.
+struct Record {
+  RecordType type = RecordType::kCreate;
+  LogId log = 0;
+  std::string name;          // kCreate
+  Lsn lsn_first = 0;         // kTruncate: the first that is left
+  uint64_t bytes_begin = 0;  // kTruncate: bytes of the log before the run that holds it
+};
+
+struct BlockInfo {
+  uint64_t offset = 0;  // in the object
+  uint32_t stored_bytes = 0, raw_bytes = 0;
+  uint32_t crc = 0;  // of the stored bytes
+  bool compressed = false;
+};
+
+// Entries of one log that lie next to each other in one block.
+struct Piece {
+  uint32_t block = 0;
+  uint32_t offset = 0, bytes = 0;  // in the decoded block
+  Lsn lsn_first = 0;
+  uint64_t count = 0;
+  int64_t time_last_ms = 0;
+};
+
+// The entries of one log in this fragment: its pieces, in order.
+struct Run {
+  LogId log = 0;
+  Lsn lsn_first = 0;
+  uint64_t count = 0;
+  uint64_t bytes = 0;  // payloads and properties
+  int64_t time_first_ms = 0, time_last_ms = 0;
+  uint32_t piece_first = 0, pieces = 0;
+};
+
+struct SlotIndex {
+  std::vector<Record> records;
+  std::vector<BlockInfo> blocks;
+  std::vector<Run> runs;  // by log id
+  std::vector<Piece> pieces;
+
+  const Run* run_of(LogId log) const;
+  // The piece of the run that holds the LSN.
+  uint32_t piece_at(const Run& run, Lsn lsn) const;
+  size_t memory_bytes() const;
+};
+ByteVector encode_index(const SlotIndex& index, int64_t time_base_ms);
+// `bytes` are the index's, already checked against header.index_crc by this.
+Result<SlotIndex> decode_index(const SlotHeader& header, Bytes bytes);
+
+// ------------------------------------------------------------------------------------------ block
+
+// Decoded bytes, shared by everyone who reads entries in them.
+struct Block {
+  explicit Block(size_t bytes)
+      : data(std::make_unique_for_overwrite<std::byte[]>(bytes)), capacity(bytes) {}
+  std::unique_ptr<std::byte[]> data;
+  size_t capacity;
+  size_t size = 0;
+  Bytes bytes() const { return {data.get(), size}; }
+};
+using BlockPtr = std::shared_ptr<const Block>;
+
+// Compresses with zstd where that is shorter. Appends to `out` and describes what it appended, but
+// for the offset.
+BlockInfo encode_block(Bytes raw, int level, ByteVector& out);
+// Checks the stored bytes and gives the entries' bytes.
+Result<BlockPtr> decode_block(const BlockInfo& block, Bytes stored);
+
+// ---------------------------------------------------------------------------------------- entries
+
+inline constexpr size_t kEntryOverheadBytesMax = 3 * kVarintBytesMax;
+
+size_t properties_bytes(std::span<const Property> properties);  // as encoded; 0 where there is none
+std::byte* store_properties(std::byte* at, std::span<const Property> properties);
+// Writes an entry; `properties` are encoded ones. Returns one past its end.
+std::byte* store_entry(std::byte* at, int64_t time_delta_ms, Bytes properties, Bytes payload);
+
+// Walks over the entries of a piece. The bytes must outlive it; entries hold `hold`.
+class EntryCursor {
+ public:
+  EntryCursor() = default;
+  EntryCursor(std::shared_ptr<const void> hold, Bytes bytes, Lsn lsn_first, int64_t time_base_ms)
+      : hold_(std::move(hold)),
+        at_(bytes.data()),
+        end_(bytes.data() + bytes.size()),
+        lsn_(lsn_first),
+        time_base_ms_(time_base_ms) {}
+
+  bool done() const { return at_ == end_; }
+  Lsn lsn() const { return lsn_; }  // of the next entry
+  // False: the bytes are no entry.
+  bool next(Entry* entry);
+  bool skip();  // like next(), without making an entry
+
+ private:
+  bool parse(Entry* entry);
+  std::shared_ptr<const void> hold_;
+  const std::byte* at_ = nullptr;
+  const std::byte* end_ = nullptr;
+  Lsn lsn_ = 0;
+  int64_t time_base_ms_ = 0;
+};
+
+}  // namespace wp
+
+#endif  // WP_ENGINE_FORMAT_H_

@@ -1,0 +1,183 @@
+#include "engine/load.h"
+
+#include <algorithm>
+
+#include "engine/status.h"
+
+namespace wp {
+namespace {
+
+// The first bytes of a fragment: mostly its header and index, of a small one all of it.
+constexpr uint64_t kHeadBytes = 64u << 10;
+constexpr int kTriesMax = 5;
+constexpr std::chrono::milliseconds kRetryFirst{50};
+
+}  // namespace
+
+Load::Load(EngineCore& core, LogStatePtr log, const RunRow& run, Lsn from, bool whole,
+           uint64_t bytes_wanted)
+    : core_(core),
+      log_(std::move(log)),
+      run_(run),
+      from_(from),
+      whole_(whole),
+      bytes_wanted_(bytes_wanted),
+      use_(core.ram, Ram::kReading, bytes_wanted) {}
+
+void Load::start() {
+  Result<Nonce> owner{Nonce{0}};
+  {
+    MutexLock lock(core_.mutex);
+    owner = core_.ledger.owner_of(run_.epoch);
+  }
+  if (!owner) return finish(owner.status());
+  slot_ = {run_.epoch, *owner, run_.seq};
+  key_ = slot_key(slot_);
+  begin();
+}
+
+void Load::begin() {
+  if (!reread_) {
+    if (IndexPtr index = core_.cache.index(slot_.epoch, slot_.seq)) return index_arrived(index);
+  }
+  core_.store->get(key_, {0, kHeadBytes}, Cause::kRead, [self = shared_from_this()](GetResult got) {
+    self->head_arrived(std::move(got));
+  });
+}
+
+// True: it was an error, and is dealt with.
+bool Load::failed(const StoreStatus& status) {
+  if (status.ok()) return false;
+  if (status.answer == Answer::kNotFound) {
+    damaged("the object is gone");
+  } else if (status.passing() && ++tries_ < kTriesMax) {
+    const auto pause =
+        std::max<std::chrono::nanoseconds>(kRetryFirst * (1 << tries_), status.retry_after);
+    core_.runtime->call_at(core_.runtime->now() + pause,
+                           [self = shared_from_this()] { self->begin(); });
+  } else {
+    finish(to_status(status));
+  }
+  return true;
+}
+
+void Load::damaged(const std::string& what) {
+  if (!reread_) {
+    reread_ = true;
+    head_ = {};
+    index_ = nullptr;
+    return begin();
+  }
+  finish(Status(Code::kCorrupt, "read log " + log_->name + " of " + core_.url + ": LSN " +
+                                    std::to_string(run_.lsn_first) + " to " +
+                                    std::to_string(run_.lsn_first + run_.count - 1) +
+                                    " cannot be read: " + key_ + ": " + what +
+                                    "; run wp verify, and see docs/OPERATIONS.md"));
+}
+
+void Load::head_arrived(GetResult got) {
+  if (failed(got.status)) return;
+  head_ = std::move(got);
+  auto header = decode_header(head_.bytes);
+  if (!header) return damaged(header.status().message());
+  if (header->slot != slot_ || header->root != core_.root.id ||
+      header->object_bytes() != head_.object_bytes) {
+    return damaged("it is not the object that belongs there, or cut");
+  }
+  const auto use_index = [self = shared_from_this(), header = *header](Bytes bytes) {
+    auto index = decode_index(header, bytes);
+    if (!index) return self->damaged(index.status().message());
+    auto whole = std::make_shared<FragmentIndex>(FragmentIndex{header, *std::move(index)});
+    self->core_.cache.put(self->slot_.epoch, self->slot_.seq, whole);
+    self->index_arrived(std::move(whole));
+  };
+  const uint64_t begin = header->header_bytes, bytes = header->index_bytes;
+  if (begin + bytes <= head_.bytes.size()) {
+    return use_index(Bytes(head_.bytes).subspan(begin, bytes));
+  }
+  core_.store->get(key_, {begin, bytes}, Cause::kRead,
+                   [self = shared_from_this(), use_index](GetResult rest) {
+                     if (!self->failed(rest.status)) use_index(rest.bytes);
+                   });
+}
+
+void Load::index_arrived(IndexPtr index) {
+  index_ = std::move(index);
+  const Run* run = index_->index.run_of(run_.log);
+  if (run == nullptr || run->lsn_first != run_.lsn_first || run->count != run_.count) {
+    return damaged("its index knows other entries of the log");
+  }
+  choose_pieces(*run);
+  get_blocks();
+}
+
+void Load::choose_pieces(const Run& run) {
+  const SlotIndex& index = index_->index;
+  pieces_.clear();
+  blocks_.clear();
+  uint64_t bytes = 0;
+  for (uint32_t i = index.piece_at(run, from_); i < run.piece_first + run.pieces; ++i) {
+    const Piece& piece = index.pieces[i];
+    const uint64_t block_bytes = index.blocks[piece.block].raw_bytes;
+    if (!whole_ && !pieces_.empty() && bytes + block_bytes > bytes_wanted_) break;
+    bytes += block_bytes;
+    pieces_.push_back(piece);
+    blocks_.push_back(reread_ ? nullptr : core_.cache.block(slot_.epoch, slot_.seq, piece.block));
+  }
+  MutexLock lock(core_.mutex);
+  lsn_end_ = pieces_.back().lsn_first + pieces_.back().count;
+}
+
+void Load::get_blocks() {
+  range_begin_ = UINT64_MAX;
+  range_end_ = 0;
+  for (size_t i = 0; i < pieces_.size(); ++i) {
+    if (blocks_[i] != nullptr) continue;
+    const BlockInfo& block = index_->index.blocks[pieces_[i].block];
+    range_begin_ = std::min(range_begin_, block.offset);
+    range_end_ = std::max(range_end_, block.offset + block.stored_bytes);
+  }
+  if (range_end_ == 0) return finish({});
+  if (range_end_ <= head_.bytes.size()) {
+    core_.runtime->work([self = shared_from_this()] { self->decode(0, self->head_.bytes); });
+    return;
+  }
+  core_.store->get(
+      key_, {range_begin_, range_end_ - range_begin_}, Cause::kRead,
+      [self = shared_from_this()](GetResult got) { self->blocks_arrived(std::move(got)); });
+}
+
+void Load::blocks_arrived(GetResult got) {
+  if (failed(got.status)) return;
+  if (got.object_bytes != index_->header.object_bytes() ||
+      got.bytes.size() != range_end_ - range_begin_) {
+    return damaged("it is cut");
+  }
+  core_.runtime->work([self = shared_from_this(),
+                       bytes = std::make_shared<const std::vector<std::byte>>(
+                           std::move(got.bytes))] { self->decode(self->range_begin_, *bytes); });
+}
+
+// `bytes` are the object's from `offset` on.
+void Load::decode(uint64_t offset, const std::vector<std::byte>& bytes) {
+  for (size_t i = 0; i < pieces_.size(); ++i) {
+    if (blocks_[i] != nullptr) continue;
+    const uint32_t number = pieces_[i].block;
+    const BlockInfo& info = index_->index.blocks[number];
+    auto block = decode_block(info, Bytes(bytes).subspan(info.offset - offset, info.stored_bytes));
+    if (!block) return damaged(block.status().message());
+    blocks_[i] = *std::move(block);
+    core_.cache.put(slot_.epoch, slot_.seq, number, blocks_[i]);
+  }
+  finish({});
+}
+
+void Load::finish(Status status) {
+  head_ = {};
+  MutexLock lock(core_.mutex);
+  status_ = std::move(status);
+  ready_ = true;
+  log_->news.notify_all();
+}
+
+}  // namespace wp

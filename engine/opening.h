@@ -1,0 +1,95 @@
+// Finding the end of the journal, and taking it over. An opening for write ends with a fence: the
+// object that takes the next slot of the newest epoch, so that its old owner never can, and gives
+// the next epoch to this opening. What must hold, step by step, stands at the top of opening.cpp.
+#ifndef WP_ENGINE_OPENING_H_
+#define WP_ENGINE_OPENING_H_
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "engine/ask.h"
+#include "engine/core.h"
+
+namespace wp {
+
+// Reads slots and applies them to the ledger, one behind the other. Its ledger belongs to it alone
+// while a call runs.
+class Walker {
+ public:
+  Walker(EngineCore& core, Cause cause, TimePoint deadline)
+      : core_(core), ask_(*core.store, *core.runtime, cause, deadline) {}
+
+  enum class Step : uint8_t {
+    kApplied,
+    kFence,   // a fence was applied
+    kAbsent,  // the slot is not there
+    kMisfit,  // it does not fit what is known: the ground was reclaimed, or it is damaged
+  };
+  // The next slot. After kMisfit, misfit() says what was wrong with which object.
+  Result<Step> step();
+  // All slots up to the first that is absent. kAbsent or kMisfit.
+  Result<Step> to_tail();
+  const Status& misfit() const { return misfit_; }
+
+  // Names of checkpoints, the newest first; the walk begins on the ground that they stand for.
+  Result<std::vector<std::string>> checkpoints();
+  // Whether there is one that checkpoints() did not give before.
+  Result<bool> new_checkpoint();
+  // Goes on from the newest of them that is whole, whatever the view was. kNotFound: none is.
+  Status load_checkpoint(const std::vector<std::string>& keys);
+  // Writes what was applied to the view. Only on ground that is known to be real: see opening.cpp.
+  Status apply_to_view();
+  // The last failure was the view's own.
+  bool view_failed() const { return view_failed_; }
+  void forget_view_failure() { view_failed_ = false; }
+  Ask& ask() { return ask_; }
+
+ private:
+  Result<Step> take(const std::string& key, GetResult head);
+  Result<Step> walk_listed();
+  Result<SlotIndex> read_index(const std::string& key, const SlotHeader& header,
+                               const GetResult& head);
+  Status load(const std::string& key);
+  Status of_view(Status status);
+
+  EngineCore& core_;
+  Ask ask_;
+  Status misfit_;
+  std::vector<std::string> known_;
+  bool view_failed_ = false;
+};
+
+class Opening {
+ public:
+  explicit Opening(EngineCore& core);
+  // The ledger is at the tail. For write also: the epoch after it is ours, see owner().
+  Status run();
+  const SlotId& first_slot() const { return first_slot_; }  // of what is ours
+
+ private:
+  Status find_root(bool* created);
+  Result<bool> create_root();
+  Result<std::optional<ViewHead>> view_head();
+  Status attempt();
+  Status check_view(const ViewHead& head, const std::vector<std::string>& checkpoints);
+  Result<bool> agrees(const std::string& key, const ViewHead& head);
+  Status start(const std::vector<std::string>& checkpoints);
+  Status begin_at_root();
+  enum class Outcome : uint8_t { kDone, kWalkOn, kStartAgain };
+  Result<Outcome> finish_at_tail();
+  Result<Outcome> put_fence();
+  Status view_is_lost(const Status& why);
+  void count_slots_since(const std::vector<std::string>& checkpoints);
+
+  EngineCore& core_;
+  Walker walker_;
+  RootObject root_;
+  Digest root_digest_{};
+  SlotId first_slot_;
+  bool from_checkpoint_ = false;  // the view, whatever it says, is not to be trusted any more
+};
+
+}  // namespace wp
+
+#endif  // WP_ENGINE_OPENING_H_

@@ -1,0 +1,358 @@
+#include "engine/reader.h"
+
+#include <algorithm>
+
+#include "engine/follower.h"
+
+namespace wp {
+namespace {
+
+constexpr uint64_t kLoadBytesMax = 1u << 20;
+constexpr size_t kDepthMax = 8;
+constexpr size_t kRunsAtOnce = 64;
+
+}  // namespace
+
+Reader::Impl::Impl(std::shared_ptr<Engine> engine, LogStatePtr log, bool subscribe)
+    : engine_(std::move(engine)),
+      core_(engine_->core()),
+      log_(std::move(log)),
+      subscribe_(subscribe),
+      load_bytes_(std::min(kLoadBytesMax, core_.ram.reading_max() / 4)) {}
+
+Result<Reader> Reader::Impl::make(std::shared_ptr<Engine> engine, LogStatePtr log, From from,
+                                  bool subscribe) {
+  std::unique_ptr<Impl> impl(new Impl(std::move(engine), std::move(log), subscribe));
+  if (Status status = impl->check(); !status.ok()) return status;
+  if (Status status = impl->place(from); !status.ok()) return status;
+  if (!subscribe) impl->lsn_end_ = impl->log_->lsn_durable + 1;
+  return Reader(std::move(impl));
+}
+
+TimePoint Reader::Impl::deadline_of(Duration wait) const {
+  if (wait > std::chrono::hours{24 * 365 * 100}) return kNever;
+  return core_.runtime->now() + wait;
+}
+
+Status Reader::Impl::check() {
+  if (Status status = core_.usable(); !status.ok()) return status;
+  if (log_->dropped.load(std::memory_order_acquire)) {
+    return Status(Code::kDropped,
+                  "read log " + log_->name + ": it was dropped; ask for it by name again");
+  }
+  return {};
+}
+
+// ----------------------------------------------------------------------------------------- places
+
+void Reader::Impl::go_to(Lsn lsn) {
+  lsn_ = lsn;
+  cursor_ = {};
+  piece_next_ = 0;
+  loads_.clear();
+  runs_.clear();
+  depth_ = 1;
+}
+
+Status Reader::Impl::place(From from) {
+  Lsn first, durable, given;
+  {
+    MutexLock lock(core_.mutex);
+    first = log_->row.lsn_first;
+    durable = log_->row.lsn_next - 1;
+    given = std::max(log_->lsn_given, durable);
+  }
+  switch (from.kind) {
+    case From::Kind::kFirst:
+      go_to(first);
+      return {};
+    case From::Kind::kLatest:
+      go_to(durable + 1);
+      return {};
+    case From::Kind::kTime:
+      return place_at_time(static_cast<int64_t>(from.value));
+    case From::Kind::kLsn:
+      break;
+  }
+  if (from.value == 0 || from.value - 1 > given) {
+    return Status(Code::kInvalid, "read log " + log_->name + " from LSN " +
+                                      std::to_string(from.value) + ": it has LSNs from 1 to " +
+                                      std::to_string(given));
+  }
+  if (from.value < first) {
+    return Status(Code::kTruncated,
+                  "read log " + log_->name + " from LSN " + std::to_string(from.value) +
+                      ": it was truncated; the first that is left is " + std::to_string(first),
+                  first);
+  }
+  go_to(from.value);
+  return {};
+}
+
+Status Reader::Impl::place_at_time(int64_t time_ms) {
+  Lsn first, durable;
+  {
+    MutexLock lock(core_.mutex);
+    first = log_->row.lsn_first;
+    durable = log_->row.lsn_next - 1;
+  }
+  auto run = core_.run_at_time(*log_, time_ms);
+  if (!run) return run.status();
+  const Lsn before = lsn_, end_before = lsn_end_;
+  go_to(*run ? std::max(first, (*run)->lsn_first) : durable + 1);
+  if (!*run || ((*run)->lsn_first >= first && (*run)->time_first_ms >= time_ms)) return {};
+  // Somewhere in this run.
+  lsn_end_ = durable + 1;
+  Status status;
+  while (status.ok()) {
+    const EntryCursor cursor = cursor_;
+    Entry entry;
+    auto taken = take(&entry, kNever, true);
+    if (!taken) {
+      status = taken.status();
+    } else if (!*taken) {
+      break;
+    } else if (entry.time_ms >= time_ms) {
+      const Lsn found = entry.lsn;
+      if (cursor.lsn() == found && !cursor.done()) {
+        cursor_ = cursor;
+        lsn_ = found;
+      } else {
+        go_to(found);
+      }
+      break;
+    }
+  }
+  lsn_end_ = end_before;
+  if (!status.ok()) go_to(before);
+  return status;
+}
+
+Status Reader::Impl::seek(From from) {
+  if (Status status = check(); !status.ok()) return status;
+  return place(from);
+}
+
+// ---------------------------------------------------------------------------------------- entries
+
+Result<std::optional<Entry>> Reader::Impl::next(Duration wait) {
+  Entry entry;
+  auto taken = take(&entry, wait > Duration{0} ? deadline_of(wait) : TimePoint{}, true);
+  if (!taken) return taken.status();
+  if (!*taken) return std::optional<Entry>();
+  return std::optional<Entry>(std::move(entry));
+}
+
+Result<std::span<const Entry>> Reader::Impl::next_batch(size_t count_max, Duration wait) {
+  batch_.clear();
+  const TimePoint deadline = wait > Duration{0} ? deadline_of(wait) : TimePoint{};
+  while (batch_.size() < count_max) {
+    Entry& entry = batch_.emplace_back();
+    auto taken = take(&entry, deadline, batch_.size() == 1);
+    if (taken && *taken) continue;
+    batch_.pop_back();
+    // What comes after is for the next call; an error too, which then comes again.
+    if (!taken && batch_.empty()) return taken.status();
+    break;
+  }
+  return std::span<const Entry>(batch_);
+}
+
+Result<bool> Reader::Impl::take(Entry* entry, TimePoint deadline, bool may_wait) {
+  if (Status status = check(); !status.ok()) return status;
+  const Lsn first = log_->lsn_first.load(std::memory_order_acquire);
+  if (lsn_ < first) {
+    if (!may_wait) return false;  // within a batch: at its next call
+    const Lsn was = lsn_;
+    go_to(first);
+    return Status(Code::kTruncated,
+                  "read log " + log_->name + " at LSN " + std::to_string(was) +
+                      ": it was truncated; the first that is left is " + std::to_string(first),
+                  first);
+  }
+  while (cursor_.done()) {
+    auto more = advance(deadline, may_wait);
+    if (!more || !*more) return more;
+  }
+  if (lsn_ >= lsn_end_) return false;
+  if (!cursor_.next(entry)) {
+    go_to(lsn_);
+    return Status(Code::kCorrupt, "read log " + log_->name + " at LSN " + std::to_string(lsn_) +
+                                      ": the bytes there are no entry; run wp verify");
+  }
+  ++lsn_;
+  return true;
+}
+
+// Makes the cursor stand at the next entry. False: there is none, or none yet.
+Result<bool> Reader::Impl::advance(TimePoint deadline, bool may_wait) {
+  for (;;) {
+    if (Status status = check(); !status.ok()) return status;
+    if (lsn_ >= lsn_end_) return false;
+    Status status;
+    if (open_piece(&status)) return true;
+    if (!status.ok()) return status;
+    if (lsn_ < log_->lsn_first) return take(nullptr, deadline, may_wait);
+    if (lsn_ > log_->lsn_durable.load(std::memory_order_acquire)) {
+      if (!may_wait) return false;
+      auto news = wait_for_news(deadline);
+      if (!news || !*news) return news;
+      continue;
+    }
+    if (status = plan(); !status.ok()) return status;
+    auto ready = wait_for_load(may_wait);
+    if (!ready || !*ready) return ready;
+  }
+}
+
+// The next piece of the first load, if that is ready.
+bool Reader::Impl::open_piece(Status* status) {
+  while (!loads_.empty()) {
+    const Load& load = *loads_.front();
+    {
+      MutexLock lock(core_.mutex);
+      if (!load.ready()) return false;
+    }
+    if (!load.status().ok()) {
+      *status = load.status();
+      go_to(lsn_);
+      return false;
+    }
+    if (piece_next_ == load.pieces()) {
+      loads_.pop_front();
+      piece_next_ = 0;
+      depth_ = std::min(depth_ * 2, kDepthMax);
+      continue;
+    }
+    const Piece& piece = load.piece(piece_next_);
+    const BlockPtr& block = load.block(piece_next_);
+    ++piece_next_;
+    if (piece.lsn_first + piece.count <= lsn_) continue;
+    cursor_ = EntryCursor(block, block->bytes().subspan(piece.offset, piece.bytes), piece.lsn_first,
+                          load.time_base_ms());
+    while (cursor_.lsn() < lsn_) {
+      if (cursor_.skip()) continue;
+      *status = Status(Code::kCorrupt, "read log " + log_->name + " at LSN " +
+                                           std::to_string(cursor_.lsn()) +
+                                           ": the bytes there are no entry; run wp verify");
+      go_to(lsn_);
+      return false;
+    }
+    if (depth_ > 1) (void)plan();  // ahead
+    return true;
+  }
+  return false;
+}
+
+Result<bool> Reader::Impl::wait_for_news(TimePoint deadline) {
+  if (!subscribe_ || deadline == TimePoint{}) return false;
+  if (Status status = core_.may_wait("wait for log " + log_->name); !status.ok()) return status;
+  Lsn wanted = lsn_;
+  for (;;) {
+    TimePoint until = deadline;
+    if (core_.follower != nullptr) {
+      TimePoint next_look = kNever;
+      Status status = core_.follower->look_if_due(deadline, &next_look);
+      if (status.code() == Code::kTimeout) return false;
+      if (!status.ok()) return status;
+      until = std::min(until, next_look);
+    }
+    MutexLock lock(core_.mutex);
+    const auto changed = [&] {
+      return core_.ended || log_->dropped || log_->lsn_durable >= wanted ||
+             log_->lsn_first > wanted;
+    };
+    ++log_->readers_waiting;
+    while (!changed() && core_.runtime->now() < until) {
+      core_.runtime->wait(lock, log_->news, until);
+    }
+    --log_->readers_waiting;
+    if (changed()) return true;
+    if (core_.runtime->now() >= deadline) return false;
+  }
+}
+
+// ----------------------------------------------------------------------------------- loading ahead
+
+Result<std::optional<RunRow>> Reader::Impl::run_at(Lsn lsn) {
+  while (!runs_.empty() && runs_.front().lsn_first + runs_.front().count <= lsn_) {
+    runs_.pop_front();
+  }
+  for (int look = 0; look < 2; ++look) {
+    for (const RunRow& run : runs_) {
+      if (lsn >= run.lsn_first && lsn - run.lsn_first < run.count)
+        return std::optional<RunRow>(run);
+    }
+    auto found = core_.runs_from(*log_, lsn, kRunsAtOnce);
+    if (!found) return found.status();
+    if (found->empty() || found->front().lsn_first > lsn) return std::optional<RunRow>();
+    for (const RunRow& run : *found) {
+      if (runs_.empty() || run.lsn_first > runs_.back().lsn_first) runs_.push_back(run);
+    }
+  }
+  return std::optional<RunRow>();
+}
+
+// Starts what will be needed next: at least what is needed now.
+Status Reader::Impl::plan() {
+  while (loads_.size() < depth_) {
+    Lsn from = lsn_;
+    if (!loads_.empty()) {
+      if (core_.ram.of(Ram::kReading) + load_bytes_ > core_.ram.reading_max()) return {};
+      const Load& last = *loads_.back();
+      MutexLock lock(core_.mutex);
+      from = last.lsn_end();
+      if (from == 0 || (last.ready() && !last.status().ok())) return {};
+    }
+    if (from >= lsn_end_ || from > log_->lsn_durable) return {};
+    auto run = run_at(from);
+    if (!run) return loads_.empty() ? run.status() : Status();
+    if (!*run) {
+      if (!loads_.empty() || from < log_->lsn_first) return {};
+      return Status(Code::kCorrupt, "read log " + log_->name +
+                                        ": the view does not know where LSN " +
+                                        std::to_string(from) + " is; rebuild=true builds it anew");
+    }
+    const bool whole = (*run)->bytes <= load_bytes_;
+    loads_.push_back(std::make_shared<Load>(core_, log_, **run, from, whole, load_bytes_));
+    loads_.back()->start();
+  }
+  return {};
+}
+
+Result<bool> Reader::Impl::wait_for_load(bool may_wait) {
+  if (loads_.empty()) return true;  // truncated meanwhile: look again
+  const Load& load = *loads_.front();
+  MutexLock lock(core_.mutex);
+  if (load.ready()) return true;
+  if (!may_wait) return false;
+  lock.unlock();
+  if (Status status = core_.may_wait("read log " + log_->name); !status.ok()) return status;
+  lock.lock();
+  ++log_->readers_waiting;
+  while (!load.ready() && !core_.ended) core_.runtime->wait(lock, log_->news, kNever);
+  --log_->readers_waiting;
+  return true;
+}
+
+// ---------------------------------------------------------------------------------------- wp.h
+
+Reader::Reader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Reader::Reader(Reader&&) noexcept = default;
+Reader& Reader::operator=(Reader&&) noexcept = default;
+Reader::~Reader() = default;
+
+Result<std::optional<Entry>> Reader::next(Duration wait) {
+  return impl_->next(wait);
+}
+Result<std::span<const Entry>> Reader::next_batch(size_t count_max, Duration wait) {
+  return impl_->next_batch(count_max, wait);
+}
+Lsn Reader::position() const {
+  return impl_->position();
+}
+Status Reader::seek(From from) {
+  return impl_->seek(from);
+}
+
+}  // namespace wp

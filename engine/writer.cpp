@@ -1,0 +1,736 @@
+#include "engine/writer.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/status.h"
+#include "engine/view_keeper.h"
+
+namespace wp {
+namespace {
+
+// Fewer bytes than this are compressed where they are: handing them to a worker would take longer.
+constexpr uint64_t kSealHereBytes = 32u << 10;
+// What compresses at once. More would only lie in RAM twice.
+constexpr uint32_t kSealingMax = 4;
+constexpr size_t kSpareChunksMax = 4;
+// How far a thread that did not come for it moves the line on.
+constexpr int kPassesOfGuests = 6;
+constexpr int kPassesOfEventThread = 64;
+
+constexpr std::chrono::milliseconds kRetryFirst{50}, kRetryMax{30'000};
+
+std::string too_large(std::string_view log, uint64_t bytes, uint64_t most, std::string_view todo) {
+  return "append to " + std::string(log) + ": it has " + std::to_string(bytes) +
+         " bytes with its properties, at most " + std::to_string(most) + " are allowed; " +
+         std::string(todo);
+}
+
+}  // namespace
+
+Writer::Writer(EngineCore& core) : core_(core), open_(std::make_shared<Batch>(1)) {}
+
+void Writer::start(const SlotId& first, const Position& prev) {
+  MutexLock lock(core_.mutex);
+  slot_next_ = first;
+  chain_ = prev;
+}
+
+// ------------------------------------------------------------------------------------ gathering
+
+TimePoint Writer::deadline_of(std::optional<Duration> timeout) {
+  if (!timeout) return kNever;
+  const TimePoint now = core_.runtime->now();
+  return *timeout > std::chrono::hours{24 * 365 * 100} ? kNever : now + *timeout;
+}
+
+Status Writer::refusal(const LogState& log) {
+  if (!failed_.ok()) return failed_;
+  if (closing_) return Status(Code::kClosed, "append to " + core_.url + ": it was closed; reopen");
+  if (log.dropping) {
+    return Status(Code::kDropped,
+                  "append to " + log.name + ": the log was dropped; ask for it by name again");
+  }
+  return {};
+}
+
+bool Writer::has_room(uint64_t bytes) {
+  if (!open_->chunks.empty()) {
+    const Block& chunk = *open_->chunks.back();
+    if (chunk.capacity - chunk.size >= bytes) return true;
+  }
+  // What is alone may be of any size: nothing would ever make more room for it.
+  if (line_.empty() && open_->empty()) return true;
+  const uint64_t used = core_.ram.of(Ram::kGathering) + core_.ram.of(Ram::kUploading);
+  return used + std::max<uint64_t>(bytes, core_.options.block_bytes) <= core_.ram.writing_max();
+}
+
+WP_TSA(no_thread_safety_analysis)  // the caller's lock is given back and taken again
+Status Writer::wait_for_room(MutexLock& lock, const LogState& log, uint64_t bytes, AtLimit at_limit,
+                             TimePoint deadline) {
+  if (at_limit == AtLimit::kDefault) at_limit = core_.options.at_limit;
+  while (!has_room(bytes)) {
+    const bool may_not = at_limit == AtLimit::kBusy || core_.runtime->on_event_thread();
+    if (may_not || (deadline != kNever && core_.runtime->now() >= deadline)) {
+      std::string why = last_answer_.ok() ? "" : " (" + last_answer_.message + ")";
+      return Status(Code::kBusy, "append to " + log.name +
+                                     ": the store does not keep up, and ram_bytes_max is used up" +
+                                     why + "; try again, or raise it");
+    }
+    // What fills RAM must be on its way out.
+    open_->wanted = true;
+    if (unfilled_ == 0) {
+      lock.unlock();
+      pump(kPassesOfGuests);
+      lock.lock();
+      if (has_room(bytes)) break;
+    }
+    ++waiting_for_room_;
+    core_.runtime->wait(lock, room_, deadline);
+    --waiting_for_room_;
+    if (Status status = refusal(log); !status.ok()) return status;
+  }
+  return {};
+}
+
+void Writer::begin_batch_if_empty() {
+  if (!open_->empty()) return;
+  open_->oldest = core_.runtime->now();
+  open_->time_base_ms = core_.runtime->wall_ms();
+}
+
+void Writer::gather_entry(LogState& log, const LogStatePtr& hold, Bytes properties, Bytes payload,
+                          int64_t wall_ms) {
+  Batch& batch = *open_;
+  if (log.batch != batch.number) {
+    if (!log.recorded) record({RecordType::kCreate, log.id, log.name, 0, 0}, hold);
+    log.recorded = true;
+    log.batch = batch.number;
+    log.batch_run = static_cast<uint32_t>(batch.runs.size());
+    batch.runs.push_back({hold, log.lsn_given + 1, 0, 0, 0, 0});
+  }
+  BatchRun& run = batch.runs[log.batch_run];
+  const int64_t time = std::max(log.time_given_ms, wall_ms);
+  if (run.count == 0) run.time_first_ms = time;
+  run.time_last_ms = log.time_given_ms = time;
+  ++run.count;
+  run.bytes += payload.size() + properties.size();
+  ++log.lsn_given;
+  ++batch.entries;
+
+  const size_t most = payload.size() + properties.size() + kEntryOverheadBytesMax;
+  if (batch.chunks.empty() || batch.chunks.back()->capacity - batch.chunks.back()->size < most) {
+    const size_t usual = static_cast<size_t>(
+        std::min<uint64_t>(core_.options.block_bytes, core_.options.fragment_bytes_max));
+    if (most <= usual && !spare_chunks_.empty()) {
+      batch.chunks.push_back(std::move(spare_chunks_.back()));
+      spare_chunks_.pop_back();
+      batch.chunks.back()->size = 0;
+    } else {
+      batch.chunks.push_back(std::make_shared<Block>(std::max(usual, most)));
+    }
+    core_.ram.add(Ram::kGathering, batch.chunks.back()->capacity);
+    batch.gathering_bytes += batch.chunks.back()->capacity;
+  }
+  Block& chunk = *batch.chunks.back();
+  std::byte* const at = chunk.data.get() + chunk.size;
+  const auto bytes =
+      static_cast<uint32_t>(store_entry(at, time - batch.time_base_ms, properties, payload) - at);
+  const auto chunk_number = static_cast<uint32_t>(batch.chunks.size() - 1);
+  if (batch.spans.empty() || batch.spans.back().run != log.batch_run ||
+      batch.spans.back().chunk != chunk_number) {
+    batch.spans.push_back(
+        {log.batch_run, chunk_number, static_cast<uint32_t>(chunk.size), 0, 0, 0});
+  }
+  BatchSpan& span = batch.spans.back();
+  span.bytes += bytes;
+  ++span.count;
+  span.time_last_ms = time;
+  chunk.size += bytes;
+  batch.bytes += bytes;
+}
+
+Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloads,
+                           const AppendOptions& options, bool durable, Done done) {
+  // The bytes of properties, encoded once for all entries; the buffer is the thread's.
+  static thread_local ByteVector properties;
+  properties.resize(properties_bytes(options.properties));
+  store_properties(properties.data(), options.properties);
+  uint64_t bytes = 0;  // as the limit counts them
+  uint64_t each = 0;
+  for (const Property& property : options.properties) {
+    each += property.key.size() + property.value.size();
+  }
+  for (const Bytes& payload : payloads) bytes += payload.size() + each;
+  if (bytes > core_.options.entry_bytes_max) {
+    return Status(Code::kInvalid, too_large(log->name, bytes, core_.options.entry_bytes_max,
+                                            "raise entry_bytes_max, or split it"));
+  }
+  const uint64_t encoded =
+      bytes + payloads.size() * (properties.size() - each + kEntryOverheadBytesMax);
+  if (encoded > core_.options.ram_bytes_max / 2) {
+    return Status(Code::kInvalid, too_large(log->name, bytes, core_.options.ram_bytes_max / 2,
+                                            "raise ram_bytes_max, or split it"));
+  }
+
+  const TimePoint deadline = options.timeout ? deadline_of(options.timeout) : kNever;
+  MutexLock lock(core_.mutex);
+  if (Status status = refusal(*log); !status.ok()) return status;
+  if (!has_room(encoded)) {
+    Status status = wait_for_room(lock, *log, encoded, options.at_limit, deadline);
+    if (!status.ok()) return status;
+  }
+  const bool first = open_->empty();
+  begin_batch_if_empty();
+  const int64_t wall_ms = first ? open_->time_base_ms : core_.runtime->wall_ms();
+  const Lsn lsn = log->lsn_given + 1;
+  for (const Bytes& payload : payloads) gather_entry(*log, log, properties, payload, wall_ms);
+  entries_appended_ += payloads.size();
+  bytes_appended_ += bytes;
+
+  if (done) open_->dones.emplace_back(std::move(done), log->lsn_given);
+  const BatchPtr waited_for = durable ? open_ : nullptr;
+  if (durable) open_->wanted = true;
+  const bool full = open_->bytes >= core_.options.fragment_bytes_max;
+  bool post = false;
+  if (full) {
+    open_->full = true;
+    close_open();
+    post = !durable && want_post();
+  } else if (first && !durable) {
+    if (core_.options.linger == Duration{0}) {
+      post = unfilled_ == 0 && want_post();
+    } else {
+      linger_timer_ = core_.runtime->call_at(open_->oldest + core_.options.linger,
+                                             [this] { pump(kPassesOfEventThread); });
+    }
+  }
+  lock.unlock();
+  if (post) post_pump();
+  if (!durable) return lsn;
+  pump(kPassesOfGuests);
+  lock.lock();
+  Status status = wait_for(lock, waited_for, deadline);
+  if (!status.ok()) return status;
+  return lsn;
+}
+
+void Writer::record(Record record, const LogStatePtr& log) {
+  begin_batch_if_empty();
+  open_->records.push_back(std::move(record));
+  open_->record_logs.push_back(log);
+}
+
+void Writer::record_created() {
+  for (const auto& weak : uncreated_) {
+    const LogStatePtr log = weak.lock();
+    if (log == nullptr || log->recorded || log->dropping) continue;
+    record({RecordType::kCreate, log->id, log->name, 0, 0}, log);
+    log->recorded = true;
+  }
+  uncreated_.clear();
+}
+
+void Writer::close_open() {
+  Batch& batch = *open_;
+  if (linger_timer_ != 0) core_.runtime->cancel(linger_timer_);
+  linger_timer_ = 0;
+  batch.state = Batch::State::kClosed;
+  batch.header.kind = SlotKind::kFragment;
+  batch.header.root = core_.root.id;
+  batch.header.slot = slot_next_;
+  batch.header.author = slot_next_.owner;
+  ++slot_next_.seq;
+  if (!batch.full) ++unfilled_;
+  line_.push_back(std::move(open_));
+  open_ = std::make_shared<Batch>(batch_next_++);
+}
+
+// ---------------------------------------------------------------------------------------- waiting
+
+Status Writer::timeout_status() {
+  const std::string what = "wait for " + core_.url + ": not stored in time";
+  const std::string why = last_answer_.ok() ? "" : " (" + last_answer_.message + ")";
+  if (last_answer_.answer == Answer::kDenied) {
+    return Status(Code::kDenied, what + why +
+                                     "; mend the credentials or the permission: what is "
+                                     "pending is kept and tried again");
+  }
+  if (last_answer_.answer == Answer::kNoSpace) {
+    return Status(Code::kNoSpace,
+                  what + why + "; free space: what is pending is kept and tried again");
+  }
+  return Status(Code::kTimeout, what + why + "; it may still become durable: look, or wait again");
+}
+
+Status Writer::wait_for(MutexLock& lock, const BatchPtr& batch, TimePoint deadline) {
+  while (!batch->finished) {
+    core_.runtime->wait(lock, batch->changed, deadline);
+    if (!batch->finished && deadline != kNever && core_.runtime->now() >= deadline) {
+      return timeout_status();
+    }
+  }
+  return batch->status;
+}
+
+Status Writer::flush(std::optional<Duration> timeout) {
+  const TimePoint deadline = deadline_of(timeout);
+  MutexLock lock(core_.mutex);
+  if (!failed_.ok()) return failed_;
+  record_created();
+  BatchPtr batch;
+  if (!open_->empty()) {
+    open_->wanted = true;
+    batch = open_;
+  } else if (!line_.empty()) {
+    batch = line_.back();
+  } else {
+    return {};
+  }
+  lock.unlock();
+  pump(kPassesOfGuests);
+  lock.lock();
+  return wait_for(lock, batch, deadline);
+}
+
+Status Writer::record_and_wait(Record change, const LogStatePtr& log) {
+  MutexLock lock(core_.mutex);
+  if (!failed_.ok()) return failed_;
+  if (closing_) return Status(Code::kClosed, "change " + log->name + ": the root was closed");
+  record(std::move(change), log);
+  open_->wanted = true;
+  const BatchPtr batch = open_;
+  lock.unlock();
+  pump(kPassesOfGuests);
+  lock.lock();
+  return wait_for(lock, batch, kNever);
+}
+
+Status Writer::truncate(const LogStatePtr& log, Lsn upto) {
+  Record change{RecordType::kTruncate, log->id, "", upto + 1, 0};
+  bool stored = false;
+  {
+    MutexLock lock(core_.mutex);
+    if (Status status = refusal(*log); !status.ok()) return status;
+    if (upto == 0 || upto > log->lsn_given) {
+      return Status(Code::kInvalid, "truncate " + log->name + " up to LSN " + std::to_string(upto) +
+                                        ": it has LSNs from 1 to " +
+                                        std::to_string(log->lsn_given));
+    }
+    if (upto < log->row.lsn_first) return {};
+    stored = upto < log->row.lsn_next;
+  }
+  if (!stored) {  // what is not there cannot go
+    if (Status status = flush({}); !status.ok()) return status;
+  }
+  {
+    MutexLock lock(core_.mutex);
+    if (upto + 1 == log->row.lsn_next) change.bytes_begin = log->row.bytes_end;
+  }
+  if (change.bytes_begin == 0) {
+    const auto runs = core_.runs_from(*log, upto + 1, 1);
+    if (!runs) return runs.status();
+    if (!runs->empty()) change.bytes_begin = runs->front().bytes_begin;
+  }
+  return record_and_wait(std::move(change), log);
+}
+
+Status Writer::drop(const LogStatePtr& log) {
+  {
+    MutexLock lock(core_.mutex);
+    if (Status status = refusal(*log); !status.ok()) return status;
+    log->dropping = true;
+    core_.ledger.unname(log, !log->recorded);
+    if (!log->recorded) {
+      log->dropped = true;
+      log->news.notify_all();
+      return {};
+    }
+  }
+  return record_and_wait({RecordType::kDrop, log->id, "", 0, 0}, log);
+}
+
+// --------------------------------------------------------------------------------------- the line
+
+bool Writer::want_post() {
+  if (pump_posted_) return false;
+  return pump_posted_ = true;
+}
+
+void Writer::post_pump() {
+  core_.runtime->post([this] {
+    {
+      MutexLock lock(core_.mutex);
+      pump_posted_ = false;
+    }
+    pump(kPassesOfEventThread);
+  });
+}
+
+void Writer::pump_at(TimePoint when) {
+  if (when >= pump_timer_at_) return;
+  if (pump_timer_ != 0) core_.runtime->cancel(pump_timer_);
+  pump_timer_at_ = when;
+  pump_timer_ = core_.runtime->call_at(when, [this] {
+    {
+      MutexLock lock(core_.mutex);
+      pump_timer_ = 0;
+      pump_timer_at_ = kNever;
+    }
+    pump(kPassesOfEventThread);
+  });
+}
+
+void Writer::pump(int passes) {
+  bool post = false;
+  for (;; --passes) {
+    Work work;
+    {
+      MutexLock lock(core_.mutex);
+      if (pumping_) {
+        pump_again_ = true;
+        return;
+      }
+      if (passes == 0) {
+        post = want_post();
+        break;
+      }
+      pumping_ = true;
+      pump_again_ = false;
+      plan(work);
+    }
+    do_work(work);
+    MutexLock lock(core_.mutex);
+    pumping_ = false;
+    if (work.empty() && !pump_again_) break;
+  }
+  if (post) post_pump();
+}
+
+void Writer::plan(Work& work) {
+  if (!failed_.ok()) return;
+  acknowledge(work);
+  if (!failed_.ok()) return;
+  close_open_if_due();
+  plan_seals(work);
+  finalize();
+  plan_puts(work);
+}
+
+void Writer::close_open_if_due() {
+  if (open_->empty() || unfilled_ != 0 || line_.size() >= core_.options.puts_in_flight_max) return;
+  const bool due = open_->wanted || core_.options.linger == Duration{0} ||
+                   core_.runtime->now() >= open_->oldest + core_.options.linger;
+  if (due) close_open();
+}
+
+void Writer::plan_seals(Work& work) {
+  const size_t most = std::min<size_t>(line_.size(), core_.options.puts_in_flight_max + 2u);
+  for (size_t i = 0; i < most && sealing_ < kSealingMax; ++i) {
+    const BatchPtr& batch = line_[i];
+    if (batch->state != Batch::State::kClosed) continue;
+    batch->state = Batch::State::kSealing;
+    ++sealing_;
+    batch->uploading = RamUse(core_.ram, Ram::kUploading, batch->bytes);
+    (batch->bytes <= kSealHereBytes ? work.seal_here : work.seal_elsewhere).push_back(batch);
+  }
+}
+
+// Makes the headers, in order: each holds the digest of the one before.
+void Writer::finalize() {
+  for (const BatchPtr& batch : line_) {
+    if (batch->state == Batch::State::kClosed || batch->state == Batch::State::kSealing) return;
+    if (batch->state != Batch::State::kSealed) continue;
+    SlotHeader& header = batch->header;
+    header.prev = chain_;
+    encode_header(header, batch->body->data());
+    batch->digest = header_digest(header, *batch->body);
+    chain_ = {header.slot, batch->digest};
+    batch->state = Batch::State::kReady;
+    auto index = std::make_shared<FragmentIndex>(FragmentIndex{header, batch->index});
+    const SlotId& slot = header.slot;
+    core_.cache.put(slot.epoch, slot.seq, std::move(index));
+    for (uint32_t i = 0; i < batch->blocks.size(); ++i) {
+      core_.cache.put(slot.epoch, slot.seq, i, std::move(batch->blocks[i]));
+    }
+    batch->blocks.clear();
+  }
+}
+
+bool Writer::may_put_now(TimePoint now) {
+  const double rate = core_.options.puts_per_second_max;
+  if (rate <= 0) return true;
+  if (now < put_next_) {
+    pump_at(put_next_);
+    return false;
+  }
+  put_next_ = now + std::chrono::duration_cast<std::chrono::nanoseconds>(
+                        std::chrono::duration<double>(1 / rate));
+  return true;
+}
+
+void Writer::plan_puts(Work& work) {
+  const TimePoint now = core_.runtime->now();
+  const size_t window = std::min<size_t>(line_.size(), core_.options.puts_in_flight_max);
+  TimePoint next = kNever;
+  for (size_t i = 0; i < window; ++i) {
+    const BatchPtr& batch = line_[i];
+    // Nothing behind a slot that is another's will ever be ours.
+    if (batch->state == Batch::State::kForeign || batch->state == Batch::State::kGone) break;
+    if (batch->state != Batch::State::kReady && batch->state != Batch::State::kExists) continue;
+    if (batch->retry_at > now) {
+      next = std::min(next, batch->retry_at);
+      continue;
+    }
+    if (batch->state == Batch::State::kExists) {
+      batch->state = Batch::State::kChecking;
+      work.check.push_back(batch);
+      continue;
+    }
+    if (!may_put_now(now)) break;
+    batch->state = Batch::State::kPutting;
+    if (batch->tries++ != 0) ++retries_;
+    work.put.push_back(batch);
+  }
+  if (next != kNever) pump_at(next);
+}
+
+void Writer::acknowledge(Work& work) {
+  while (!line_.empty()) {
+    Batch& batch = *line_.front();
+    if (batch.state == Batch::State::kForeign) {
+      const Status fenced(Code::kFenced,
+                          "append to " + core_.url + ": slot " + slot_key(batch.header.slot) +
+                              " is another's; another opener took the root over: find out who, "
+                              "then reopen");
+      return fail_locked(fenced, fenced);
+    }
+    if (batch.state == Batch::State::kGone) {
+      const std::string what = "append to " + core_.url + ": another opener took the root over";
+      return fail_locked(
+          Status(Code::kUnavailable, what + " and reclaimed slot " + slot_key(batch.header.slot) +
+                                         ", which may have been ours; reopen and look"),
+          Status(Code::kFenced, what + "; reopen"));
+    }
+    if (batch.state != Batch::State::kStored) return;
+    const Status applied = core_.ledger.apply(batch.header, batch.digest, batch.index);
+    if (!applied.ok()) {
+      const Status broken(Code::kInternal, "acknowledge slot " + slot_key(batch.header.slot) +
+                                               ": " + applied.message() +
+                                               "; a bug in wp, please report it");
+      return fail_locked(broken, broken);
+    }
+    entries_durable_ += batch.entries;
+    for (const BatchRun& run : batch.runs) bytes_durable_ += run.bytes;
+    ++fragments_stored_;
+    fragment_bytes_stored_ += batch.header.object_bytes();
+    finish(batch, {});
+    line_.pop_front();
+    work.acknowledged = true;
+  }
+}
+
+void Writer::finish(Batch& batch, const Status& status) {
+  if (!batch.full && batch.state != Batch::State::kGathering) --unfilled_;
+  core_.ram.sub(Ram::kGathering, batch.gathering_bytes);
+  batch.gathering_bytes = 0;
+  batch.uploading.release();
+  batch.finished = true;
+  batch.status = status;
+  batch.changed.notify_all();
+  for (auto& [done, lsn] : batch.dones) {
+    callbacks_.emplace_back(std::move(done), status.ok() ? Result<Lsn>(lsn) : Result<Lsn>(status));
+  }
+  batch.dones.clear();
+  if (waiting_for_room_ != 0) room_.notify_all();
+  if (callbacks_.empty() || delivering_) return;
+  delivering_ = true;
+  core_.runtime->post([this] { deliver(); });
+}
+
+void Writer::fail_locked(const Status& entries, const Status& sticky) {
+  if (!failed_.ok()) return;
+  failed_ = sticky;
+  for (const BatchPtr& batch : line_) finish(*batch, entries);
+  line_.clear();
+  finish(*open_, entries);
+  open_ = std::make_shared<Batch>(batch_next_++);
+  if (linger_timer_ != 0) core_.runtime->cancel(linger_timer_);
+  linger_timer_ = 0;
+  room_.notify_all();
+}
+
+void Writer::fail(const Status& status) {
+  MutexLock lock(core_.mutex);
+  fail_locked(status, status);
+}
+
+// ------------------------------------------------------------------------- with no lock held
+
+void Writer::do_work(Work& work) {
+  if (work.acknowledged) core_.keeper->slots_applied();
+  for (const BatchPtr& batch : work.seal_elsewhere) {
+    core_.runtime->work([this, batch] {
+      seal_batch(batch);
+      pump(kPassesOfGuests);
+    });
+  }
+  for (const BatchPtr& batch : work.check) check(batch);
+  for (const BatchPtr& batch : work.put) put(batch);
+  for (const BatchPtr& batch : work.seal_here) seal_batch(batch);
+}
+
+void Writer::seal_batch(const BatchPtr& batch) {
+  seal(*batch, core_.options.block_bytes, core_.options.compression_level);
+  MutexLock lock(core_.mutex);
+  --sealing_;
+  if (batch->finished) return;  // failed meanwhile
+  batch->state = Batch::State::kSealed;
+  batch->uploading = RamUse(core_.ram, Ram::kUploading, batch->body->size());
+  core_.ram.sub(Ram::kGathering, batch->gathering_bytes);
+  batch->gathering_bytes = 0;
+  const auto usual =
+      std::min<uint64_t>(core_.options.block_bytes, core_.options.fragment_bytes_max);
+  for (auto& chunk : batch->chunks) {
+    if (spare_chunks_.size() < kSpareChunksMax && chunk->capacity == usual) {
+      spare_chunks_.push_back(std::move(chunk));
+    }
+  }
+  batch->chunks.clear();
+  batch->spans.clear();
+  if (waiting_for_room_ != 0) room_.notify_all();
+}
+
+void Writer::put(const BatchPtr& batch) {
+  core_.store->put_if_absent(slot_key(batch->header.slot), batch->body, Cause::kFlush,
+                             [this, batch](StoreStatus status) { put_done(batch, status); });
+}
+
+void Writer::put_done(const BatchPtr& batch, const StoreStatus& status) {
+  {
+    MutexLock lock(core_.mutex);
+    if (batch->finished || batch->state != Batch::State::kPutting) return;
+    if (status.ok()) {
+      batch->state = Batch::State::kStored;
+      last_answer_ = {};
+    } else if (status.answer == Answer::kExists) {
+      batch->state = Batch::State::kExists;
+    } else if (status.answer != Answer::kCancelled) {
+      retry_later(*batch, Batch::State::kReady, status);
+    }
+  }
+  pump(kPassesOfGuests);
+}
+
+void Writer::check(const BatchPtr& batch) {
+  core_.store->get(slot_key(batch->header.slot), {0, kSlotHeaderBytes}, Cause::kFlush,
+                   [this, batch](GetResult result) { check_done(batch, result); });
+}
+
+// The header is the proof: it holds our nonce, and the digest of all the rest.
+void Writer::check_done(const BatchPtr& batch, const GetResult& result) {
+  {
+    MutexLock lock(core_.mutex);
+    if (batch->finished || batch->state != Batch::State::kChecking) return;
+    if (result.status.ok()) {
+      const Bytes mine = Bytes(*batch->body).first(kSlotHeaderBytes);
+      const bool same =
+          std::equal(result.bytes.begin(), result.bytes.end(), mine.begin(), mine.end()) &&
+          result.object_bytes == batch->body->size();
+      batch->state = same ? Batch::State::kStored : Batch::State::kForeign;
+      last_answer_ = {};
+    } else if (result.status.answer == Answer::kNotFound) {
+      batch->state = Batch::State::kGone;
+    } else if (result.status.answer != Answer::kCancelled) {
+      retry_later(*batch, Batch::State::kExists, result.status);
+    }
+  }
+  pump(kPassesOfGuests);
+}
+
+void Writer::retry_later(Batch& batch, Batch::State state, const StoreStatus& status) {
+  batch.state = state;
+  last_answer_ = status;
+  const auto most = std::min(kRetryMax, kRetryFirst * (1 << std::min<uint32_t>(batch.tries, 10)));
+  const auto span = std::chrono::nanoseconds(most);
+  // Half of it for sure, the other half by chance, so that a crowd does not come back at once.
+  const auto chance =
+      static_cast<int64_t>(core_.runtime->random() % static_cast<uint64_t>(span.count() / 2));
+  const auto pause = std::max<std::chrono::nanoseconds>(span / 2 + std::chrono::nanoseconds{chance},
+                                                        status.retry_after);
+  batch.retry_at = core_.runtime->now() + pause;
+}
+
+// --------------------------------------------------------------------------------------- callbacks
+
+void Writer::deliver() {
+  for (;;) {
+    std::deque<std::pair<Done, Result<Lsn>>> batch;
+    {
+      MutexLock lock(core_.mutex);
+      batch.swap(callbacks_);
+      if (batch.empty()) {
+        delivering_ = false;
+        delivered_.notify_all();
+        return;
+      }
+    }
+    for (auto& [done, result] : batch) done(std::move(result));
+  }
+}
+
+void Writer::drain_callbacks() {
+  MutexLock lock(core_.mutex);
+  while (delivering_) core_.runtime->wait(lock, delivered_, kNever);
+}
+
+void Writer::run_callbacks_left() {
+  deliver();
+}
+
+// ---------------------------------------------------------------------------------------- the end
+
+Status Writer::close(TimePoint deadline) {
+  MutexLock lock(core_.mutex);
+  if (!failed_.ok()) return failed_;
+  record_created();
+  closing_ = true;
+  room_.notify_all();
+  BatchPtr batch = open_->empty() ? nullptr : open_;
+  const bool wrote = slot_next_.seq != 0 || batch != nullptr;
+  if (!wrote) return {};
+  begin_batch_if_empty();
+  open_->last = true;
+  open_->wanted = true;
+  batch = open_;
+  lock.unlock();
+  pump(kPassesOfGuests);
+  lock.lock();
+  Status status = wait_for(lock, batch, deadline);
+  if (status.ok() || !failed_.ok()) return status;
+  uint64_t left = open_->entries;
+  for (const BatchPtr& each : line_) left += each->entries;
+  return Status(status.code() == Code::kTimeout ? Code::kUnavailable : status.code(),
+                "close " + core_.url + ": " + std::to_string(left) +
+                    " entries were not stored within close_timeout" +
+                    (last_answer_.ok() ? "" : " (" + last_answer_.message + ")") +
+                    "; their callers were told so");
+}
+
+void Writer::fill(Stats& stats) const {
+  MutexLock lock(core_.mutex);
+  stats.entries_appended = entries_appended_;
+  stats.bytes_appended = bytes_appended_;
+  stats.entries_durable = entries_durable_;
+  stats.bytes_durable = bytes_durable_;
+  stats.fragments_stored = fragments_stored_;
+  stats.fragment_bytes_stored = fragment_bytes_stored_;
+  stats.retries = retries_;
+  stats.last_error = last_answer_.message;
+  const TimePoint oldest = line_.empty() ? open_->oldest : line_.front()->oldest;
+  if (oldest != kNever) {
+    stats.backlog_age = std::chrono::duration_cast<Duration>(core_.runtime->now() - oldest);
+  }
+}
+
+}  // namespace wp
