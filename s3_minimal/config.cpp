@@ -21,6 +21,7 @@ std::optional<std::string> read_small_file(const std::string& path) {
   if (!file) return {};
   std::string text(kFileBytesMax, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (file.bad()) return {};
   text.resize(static_cast<size_t>(file.gcount()));
   return text;
 }
