@@ -160,8 +160,7 @@ Result<Place> find_place(const RootUrl& url, Options options) {
   return place;
 }
 
-// ------------------------------------------------------------------------------ the parts
-// themselves
+// ---------------------------------------------------------------------------- the parts themselves
 
 Result<std::shared_ptr<void>> take_lock(const Place& place) {
   if (place.lock_path.empty()) return std::shared_ptr<void>();
@@ -224,8 +223,7 @@ Result<std::shared_ptr<Engine>> open_engine(const Place& place,
   return Engine::open(std::move(parts), place.options);
 }
 
-// ------------------------------------------------------------------ the roots that this process
-// has
+// ----------------------------------------------------------------- the roots that this process has
 
 struct Root {
   enum class State : uint8_t { kOpening, kOpen, kEnding };
@@ -240,6 +238,7 @@ struct Root {
   // Guarded by the registry's lock.
   State state = State::kOpening;
   size_t handles = 0;
+  size_t enders = 0;  // calls that are ending it: it is gone when the last of them is done
 };
 
 struct Registry {
@@ -270,6 +269,15 @@ void forget(Registry& all, const std::shared_ptr<Root>& root) WP_REQUIRES(all.mu
   const auto it = all.roots.find(root->key);
   if (it != all.roots.end() && it->second == root) all.roots.erase(it);
   all.changed.notify_all();
+}
+
+// Around a call that ends it. From the first on nobody else finds it open.
+void ending([[maybe_unused]] Registry& all, Root& root) WP_REQUIRES(all.mutex) {
+  root.state = Root::State::kEnding;
+  ++root.enders;
+}
+void ended(Registry& all, const std::shared_ptr<Root>& root) WP_REQUIRES(all.mutex) {
+  if (--root->enders == 0) forget(all, root);
 }
 
 // The root of this place, with one handle more: the one that is open, or a new one.
@@ -325,27 +333,24 @@ Status release(const std::shared_ptr<Root>& root) {
   }
   if (--root->handles > 0) return flushed;
   if (root->state != Root::State::kOpen) return {};  // somebody abandoned it
-  root->state = Root::State::kEnding;
+  ending(all, *root);
   lock.unlock();
   Status closed = root->engine->close();
   lock.lock();
-  forget(all, root);
+  ended(all, root);
   return closed;
 }
 
-// Ends it for all handles, which need not be given back any more.
+// Ends it for all handles, which need not be given back any more. Also under a close() of another
+// thread, which ends at once then.
 void abandon_root(const std::shared_ptr<Root>& root) {
   Registry& all = registry();
-  bool ends = false;
-  {
-    MutexLock lock(all.mutex);
-    ends = root->state == Root::State::kOpen;
-    if (ends) root->state = Root::State::kEnding;
-  }
-  root->engine->abandon();  // also under a close() of another thread, which ends at once then
-  if (!ends) return;
   MutexLock lock(all.mutex);
-  forget(all, root);
+  ending(all, *root);
+  lock.unlock();
+  root->engine->abandon();
+  lock.lock();
+  ended(all, root);
 }
 
 // For what would wait for the very thread it is called on.
@@ -357,7 +362,7 @@ void run_elsewhere(std::function<void()> task) {
 
 }  // namespace
 
-// ------------------------------------------------------------------------------------ one handle
+// -------------------------------------------------------------------------------------- one handle
 
 class Wal::Impl {
  public:
