@@ -299,7 +299,7 @@ StoreStatus S3Client::explain(const Call& call, Answer answer, std::string_view 
     message += "HTTP " + std::to_string(http->status) + ", ";
   }
   if (error != nullptr && !error->request_id.empty()) {
-    message += "request " + shown(error->request_id) + ", ";
+    message += "request " + shown(redact(error->request_id, call.credentials)) + ", ";
   }
   message += "endpoint " + call.used.endpoint.origin() + ", region " + call.used.region +
              ", credentials of " + call.credentials.source + "]";

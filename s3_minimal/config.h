@@ -39,6 +39,9 @@ struct Deadlines {
   std::chrono::milliseconds stall{20'000};       // without a byte either way
   std::chrono::milliseconds total{60'000};       // and more for large bodies, see bytes_per_second
   uint64_t bytes_per_second = 100'000;           // slower than this is given up
+  // Kept connections are given up after so much rest: servers do it, too, Amazon's after about
+  // twenty seconds, and a request that meets that moment is lost.
+  std::chrono::seconds idle{15};
 };
 
 struct S3Config {

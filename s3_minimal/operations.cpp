@@ -420,9 +420,8 @@ void S3Client::remove_batch(const std::shared_ptr<Removal>& removal,
       for (const DeleteFailure& failure : *failures) {
         if (failure.code == "NoSuchKey") continue;
         const Verdict verdict = judge(Verb::kDelete, status_of(failure.code), failure.code);
-        removal->failed({verdict.answer,
-                         "delete " + name_of(failure.key) + ": " + printable_key(failure.code),
-                         {}});
+        const std::string text = name_of(failure.key) + ": " + printable_key(failure.code);
+        removal->failed({verdict.answer, "delete " + redact(text, credentials_.last()), {}});
       }
     } else {
       removal->failed({Answer::kUnknown, tried + ": the answer is not a deletion's", {}});

@@ -13,9 +13,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Kept connections are given up before servers do it: Amazon's close after about twenty idle
-// seconds.
-constexpr long kConnectionIdleSeconds = 15;
 constexpr size_t kHeaderBytesMax = 64 << 10;
 constexpr size_t kErrorBytesMax = 256 << 10;  // of an answer that is no success
 constexpr long kBufferBytes = 256 << 10;
@@ -278,10 +275,14 @@ bool Transport::start(Queued queued) {
   set_number(easy, CURLOPT_PATH_AS_IS, 1);
   set_number(easy, CURLOPT_FOLLOWLOCATION, 0);
   set_number(easy, CURLOPT_NOSIGNAL, 1);
+#if LIBCURL_VERSION_NUM >= 0x075700
+  // Else a name that is not resolved in time holds up all that is under way until it is.
+  set_number(easy, CURLOPT_QUICK_EXIT, 1);
+#endif
   set_number(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
   set_number(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1);
   set_number(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.deadlines.connect.count()));
-  set_number(easy, CURLOPT_MAXAGE_CONN, kConnectionIdleSeconds);
+  set_number(easy, CURLOPT_MAXAGE_CONN, static_cast<long>(request.deadlines.idle.count()));
   set_number(easy, CURLOPT_FRESH_CONNECT, request.fresh_connection ? 1 : 0);
   set_number(easy, CURLOPT_BUFFERSIZE, kBufferBytes);
   set_number(easy, CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);

@@ -481,7 +481,8 @@ TEST_CASE("no secret stands in any message, whatever a server repeats") {
       l.server.script(reset);
     });
   }
-  // Sources that fail.
+  // Sources that fail. What only they know must not come out of that either.
+  const size_t from_sources = texts.size();
   const auto source = [&](const std::function<void(Lab&, Server&)>& prepare) {
     for (const int status : {200, 400, 403, 500}) {
       Lab lab;
@@ -511,13 +512,13 @@ TEST_CASE("no secret stands in any message, whatever a server repeats") {
     lab.world.set("AWS_SESSION_TOKEN", token);
   });
   size_t said = 0;
-  for (const std::string& text : texts) {
-    if (!text.empty()) ++said;
-    for (const std::string& hidden : {secret, token}) {
-      CHECK_MESSAGE(text.find(hidden) == std::string::npos, text);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (!texts[i].empty()) ++said;
+    for (const std::string& hidden : {secret, token, web, container}) {
+      if (i < from_sources && (hidden == web || hidden == container)) continue;
+      CHECK_MESSAGE(texts[i].find(hidden.substr(0, 12)) == std::string::npos, texts[i]);
     }
   }
-  // What only the sources know must not come out of their failures either.
   CHECK(said > 300);
 }
 

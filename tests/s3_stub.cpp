@@ -147,9 +147,10 @@ class Server::Wire {
     const linger now{1, 0};
     setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
   }
-  // Until the other side gives up, or the server ends.
+  // Until the other side gives up, or the server ends. Nothing more is read.
   void wait_for_end() {
-    while (fill(64 << 10) > 0) buffer_.clear();
+    pollfd entry{fd_, POLLRDHUP, 0};
+    poll(&entry, 1, -1);
   }
 
  private:
@@ -351,7 +352,7 @@ bool Server::serve_one(Wire& wire, Connection& connection, uint64_t number) {
   request.tls = tls_ != nullptr;
   if (const auto fault = take_fault(nullptr)) {
     read_request(wire, request, *fault->request_bytes);
-    wire.reset_at_close();
+    end(wire, fault->end);
     return false;
   }
   if (!read_request(wire, request, {})) return false;
@@ -446,6 +447,10 @@ bool Server::read_request(Wire& wire, Request& request, std::optional<size_t> by
     std::string value = line.substr(std::min(colon + 1, line.size()));
     value.erase(0, value.find_first_not_of(" \t"));
     request.headers[lower(line.substr(0, colon))] = value;
+  }
+  // Proxies are told the whole URL.
+  if (request.target.starts_with("http://")) {
+    request.target.erase(0, request.target.find('/', sizeof("http://") - 1));
   }
   const size_t mark = std::min(request.target.find('?'), request.target.size());
   request.path = request.target.substr(0, mark);

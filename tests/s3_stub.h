@@ -29,7 +29,7 @@ struct Fault {
   std::string method;  // empty: all
   std::string part;    // of the target
   int skip = 0, times = 1;
-  // The connection is reset when this much of a request came. Such a fault meets any request.
+  // The connection ends when this much of a request came. Such a fault meets any request.
   std::optional<size_t> request_bytes;
   bool hold = false;  // until release(); then all else goes on
   bool late = false;  // is done only when do_late() is called; the connection is reset
