@@ -7,6 +7,7 @@
 
 #include "cli/doctor.h"
 #include "cli/values.h"
+#include "engine/price.h"
 #include "engine/sync.h"
 #include "s3_minimal/client.h"
 
@@ -20,10 +21,6 @@ constexpr s3::Deadlines kDeadlines{milliseconds(5'000), milliseconds(10'000), mi
                                    milliseconds(60'000)};
 constexpr int64_t kClockSlowMs = 60'000;
 constexpr int64_t kClockWrongMs = 300'000;  // stores refuse what is signed 15 minutes off
-
-// Amazon's list prices.
-constexpr double kDollarsPerPut = 0.005 / 1000;  // and per LIST
-constexpr double kDollarsPerGet = 0.0004 / 1000;
 
 class S3Patient final : public Patient {
  public:
@@ -143,30 +140,20 @@ class S3Examination {
 
   // Only for how many it were and what they cost.
   void price(const Meter& meter) {
-    uint64_t requests = 0, dear = 0, gets = 0;
-    for (size_t operation = 0; operation < kOperations; ++operation) {
-      const auto kind = static_cast<Operation>(operation);
-      for (size_t cause = 0; cause < kCauses; ++cause) {
-        const uint64_t count = meter.count(kind, static_cast<Cause>(cause)).requests;
-        requests += count;
-        if (kind == Operation::kGet) gets += count;
-        if (kind == Operation::kPut || kind == Operation::kList) dear += count;
-      }
-    }
-    const double dollars =
-        static_cast<double>(dear) * kDollarsPerPut + static_cast<double>(gets) * kDollarsPerGet;
+    const Prices prices;
+    const double dollars = prices.of(meter);
+    const double put = prices.per_1000_puts / 1000, get = prices.per_1000_gets / 1000;
     Finding finding{"price",
                     Verdict::kOk,
-                    "this look: " + std::to_string(requests) + " requests, " +
-                        human_dollars(dollars) +
-                        "; a durable append alone: " + human_dollars(kDollarsPerPut) +
-                        "; a read of one object: " + human_dollars(kDollarsPerGet) +
+                    "this look: " + std::to_string(meter.requests()) + " requests, " +
+                        human_dollars(dollars) + "; a durable append alone: " + human_dollars(put) +
+                        "; a read of one object: " + human_dollars(get) +
                         ", at Amazon's list prices",
                     {}};
-    finding.numbers = {{"requests", static_cast<double>(requests)},
+    finding.numbers = {{"requests", static_cast<double>(meter.requests())},
                        {"dollars", dollars},
-                       {"dollars_per_put", kDollarsPerPut},
-                       {"dollars_per_get", kDollarsPerGet}};
+                       {"dollars_per_put", put},
+                       {"dollars_per_get", get}};
     report_.add(finding);
   }
 

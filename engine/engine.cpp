@@ -246,6 +246,7 @@ void Engine::abandon() {
     MutexLock lock(core.mutex);
     core.wake_readers();
   }
+  (void)core.view->close();  // gives the file back
   core.lock.reset();
 }
 

@@ -7,7 +7,7 @@
 #include <optional>
 #include <variant>
 
-#include "engine/nearest.h"
+#include "engine/text.h"
 #include "stores/keys.h"
 
 namespace wp {

@@ -3,7 +3,9 @@
 #ifndef WP_ENGINE_SYNC_H_
 #define WP_ENGINE_SYNC_H_
 
+#include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 
 #if defined(__clang__)
@@ -58,11 +60,16 @@ class WP_SCOPED_CAPABILITY MutexLock {
 // virtual time.
 class CondVar {
  public:
-  void notify_all() { cv_.notify_all(); }
+  void notify_all() {
+    times_notified_.fetch_add(1, std::memory_order_relaxed);
+    cv_.notify_all();
+  }
   std::condition_variable_any& native() { return cv_; }
+  uint64_t times_notified() const { return times_notified_.load(std::memory_order_relaxed); }
 
  private:
   std::condition_variable_any cv_;
+  std::atomic<uint64_t> times_notified_{0};
 };
 
 }  // namespace wp

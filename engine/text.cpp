@@ -4,9 +4,6 @@
 #include <vector>
 
 namespace wp {
-namespace {
-
-// Insertions, deletions, replacements and swaps of neighbours.
 size_t typing_errors(std::string_view a, std::string_view b) {
   std::vector<size_t> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) above[j] = j;
@@ -24,8 +21,6 @@ size_t typing_errors(std::string_view a, std::string_view b) {
   }
   return above[b.size()];
 }
-
-}  // namespace
 
 std::string_view nearest(std::string_view word, std::span<const std::string_view> known) {
   if (word.empty() || word.size() > 64) return {};

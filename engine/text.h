@@ -2,12 +2,16 @@
 #ifndef WP_ENGINE_TEXT_H_
 #define WP_ENGINE_TEXT_H_
 
+#include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
 
 namespace wp {
 
+// The least number of insertions, deletions, replacements and swaps of neighbours that make one
+// text into the other. Takes time in proportion to the product of both sizes.
+size_t typing_errors(std::string_view a, std::string_view b);
 // The word that is the fewest typing errors away, or "" where none is near enough to be meant.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> known);
 

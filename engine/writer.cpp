@@ -540,6 +540,7 @@ void Writer::finish(Batch& batch, const Status& status) {
   batch.changed.notify_all();
   for (auto& [done, lsn] : batch.dones) {
     callbacks_.emplace_back(std::move(done), status.ok() ? Result<Lsn>(lsn) : Result<Lsn>(status));
+    ++callbacks_made_;
   }
   batch.dones.clear();
   if (waiting_for_room_ != 0) room_.notify_all();
@@ -664,24 +665,28 @@ void Writer::retry_later(Batch& batch, Batch::State state, const StoreStatus& st
 // --------------------------------------------------------------------------------------- callbacks
 
 void Writer::deliver() {
+  std::deque<std::pair<Done, Result<Lsn>>> batch;
   for (;;) {
-    std::deque<std::pair<Done, Result<Lsn>>> batch;
     {
       MutexLock lock(core_.mutex);
+      callbacks_run_ += batch.size();
+      batch.clear();
       batch.swap(callbacks_);
-      if (batch.empty()) {
-        delivering_ = false;
-        delivered_.notify_all();
-        return;
-      }
+      delivered_.notify_all();
+      delivering_ = !batch.empty();
+      if (batch.empty()) return;
     }
-    for (auto& [done, result] : batch) done(std::move(result));
+    for (auto& [done, result] : batch) {
+      done(std::move(result));
+      done = nullptr;  // what it holds goes while no lock is held
+    }
   }
 }
 
 void Writer::drain_callbacks() {
   MutexLock lock(core_.mutex);
-  while (delivering_) core_.runtime->wait(lock, delivered_, kNever);
+  const uint64_t made = callbacks_made_;
+  while (callbacks_run_ < made) core_.runtime->wait(lock, delivered_, kNever);
 }
 
 void Writer::run_callbacks_left() {
@@ -691,6 +696,8 @@ void Writer::run_callbacks_left() {
 // ---------------------------------------------------------------------------------------- the end
 
 Status Writer::close(TimePoint deadline) {
+  // Callbacks of what is durable already may still append.
+  drain_callbacks();
   MutexLock lock(core_.mutex);
   if (!failed_.ok()) return failed_;
   record_created();

@@ -42,7 +42,7 @@ class Writer {
   Status close(TimePoint deadline);
   // Everyone who waits is told, and whoever calls later too.
   void fail(const Status& status);
-  // Waits until all callbacks ran.
+  // Waits until the callbacks ran of all that was acknowledged or refused so far.
   void drain_callbacks();
   // Runs what is left of them, here. Only when the runtime has stopped.
   void run_callbacks_left();
@@ -130,6 +130,8 @@ class Writer {
   CondVar room_;
 
   std::deque<std::pair<Done, Result<Lsn>>> callbacks_ WP_GUARDED_BY(core_.mutex);
+  uint64_t callbacks_made_ WP_GUARDED_BY(core_.mutex) = 0;
+  uint64_t callbacks_run_ WP_GUARDED_BY(core_.mutex) = 0;
   bool delivering_ WP_GUARDED_BY(core_.mutex) = false;
   CondVar delivered_;
 

@@ -60,9 +60,9 @@ TEST_CASE("C05 closing during writes keeps what was acknowledged, in order, once
   std::vector<Producer> producers(4);
   std::vector<std::thread> threads;
   std::atomic<int> progress{0};
+  const Log log = log_of(*wal, "a");
   for (size_t p = 0; p < producers.size(); ++p) {
-    threads.emplace_back(
-        [&, p] { producers[p].run(log_of(*wal, "a"), "p" + std::to_string(p), &progress); });
+    threads.emplace_back([&, p] { producers[p].run(log, "p" + std::to_string(p), &progress); });
   }
   wait_for(progress, 200);
   require_ok(wal->close());

@@ -2,12 +2,11 @@
 // print it. tests/s3_server_test.sh starts the servers and runs this suite on each; without one it
 // is skipped.
 //
-//   WP_TEST_S3_ENDPOINT, WP_TEST_S3_BUCKET   where; credentials and region in Amazon's variables
-//   WP_TEST_S3_PLAIN=1                       the server has no conditional writes
-//   WP_TEST_S3_FOREIGN=FILE                  what another client wrote: a line of key and body
-//   each,
-//                                            in hexadecimal, the body behind a '.'
-//   WP_TEST_S3_OWN=FILE                      the same, to be made, of what is written here
+//   WP_TEST_S3_BUCKET        where; endpoint, credentials and region in Amazon's variables
+//   WP_TEST_S3_PLAIN=1       the server has no conditional writes
+//   WP_TEST_S3_FOREIGN=FILE  what another client wrote: lines of key and body in hexadecimal, the
+//                            body behind a '.'
+//   WP_TEST_S3_OWN=FILE      the same, to be made, of what is written here
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -35,7 +34,7 @@ std::string variable(const char* name) {
 }
 
 bool no_server() {
-  return variable("WP_TEST_S3_ENDPOINT").empty();
+  return variable("WP_TEST_S3_BUCKET").empty();
 }
 bool plain_server() {
   return !variable("WP_TEST_S3_PLAIN").empty();

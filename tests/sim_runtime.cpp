@@ -153,7 +153,9 @@ std::vector<std::function<void()>> SimRuntime::candidates() {
   }
   for (const auto& actor : actors_) {
     if (actor->machine->paused_) continue;
-    const bool due = actor->state == Actor::State::kWaiting && actor->deadline <= now_;
+    const bool due =
+        actor->state == Actor::State::kWaiting &&
+        (actor->deadline <= now_ || actor->waits_on->times_notified() != actor->notified_before);
     if (!due && actor->state != Actor::State::kReady) continue;
     found.push_back([this, a = actor.get()] { run_actor(*a); });
   }
@@ -294,6 +296,7 @@ bool SimRuntime::actor_wait(Actor& actor, MutexLock& lock, CondVar& cv, TimePoin
     actor.state = Actor::State::kWaiting;
     actor.deadline = deadline;
     actor.waits_on = &cv;
+    actor.notified_before = cv.times_notified();
     holder_ = nullptr;
     baton_back_.notify_all();
     actor.go.wait(baton, [&] { return holder_ == &actor; });

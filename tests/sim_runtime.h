@@ -107,6 +107,7 @@ class SimRuntime {
     enum class State : uint8_t { kReady, kRunning, kWaiting, kDone } state = State::kReady;
     TimePoint deadline = kNever;
     const CondVar* waits_on = nullptr;
+    uint64_t notified_before = 0;  // of waits_on, when the wait began
     bool unwind = false;
   };
   struct Unwind {};  // thrown from a wait of an actor whose machine was killed

@@ -81,7 +81,7 @@ print(base64.b64encode(hmac.digest(sys.argv[1].encode(), sys.stdin.buffer.read()
 
 # What a client needs to know, for the tests and in the words that S3's tools understand.
 print_env() {
-  echo "export WP_TEST_S3_ENDPOINT=$1 WP_TEST_S3_BUCKET=$2"
+  echo "export WP_TEST_S3_BUCKET=$2"
   echo "export AWS_ENDPOINT_URL_S3=$1 AWS_REGION=us-east-1"
   echo "export AWS_ACCESS_KEY_ID=$3 AWS_SECRET_ACCESS_KEY=$4"
 }
