@@ -107,14 +107,14 @@ $(BUILD)/deps-%: tools/deps.sh
 	@mkdir -p $(@D)
 	@tools/deps.sh $(if $(filter install,$(MAKECMDGOALS)),--check) $*
 	@touch $@
-$(BUILD)/deps-test $(BUILD)/deps-check: | $(BUILD)/deps-build
+$(BUILD)/deps-test $(BUILD)/deps-check $(BUILD)/deps-servers: | $(BUILD)/deps-build
 
 # ---- using what was built
 
 demo: $(BUILD)/wp
 	@samples/demo.sh $(BUILD)/wp
 
-test: all samples $(BUILD)/tests | $(BUILD)/deps-test
+test: all samples $(BUILD)/tests | $(BUILD)/deps-test $(BUILD)/deps-servers
 	@tests/run.sh $(BUILD)
 
 unit: $(BUILD)/tests
