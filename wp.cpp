@@ -384,7 +384,8 @@ class Wal::Impl {
   }
 
   const std::shared_ptr<Root> root;
-  std::atomic<bool> closed{false};
+  std::atomic<bool> closing{false};  // close() was called
+  std::atomic<bool> closed{false};   // and is done: until then callbacks may use the handle
 };
 
 Result<std::unique_ptr<Wal>> Wal::open(std::string_view url, const Options& options) {
@@ -403,7 +404,7 @@ Wal::Wal(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Wal::~Wal() {
   // In a child the registry holds on to the root, so that nothing of it is destroyed here.
-  if (impl_->forked() || impl_->closed.exchange(true)) return;
+  if (impl_->forked() || impl_->closing.exchange(true)) return;
   if (impl_->in_callback()) {
     run_elsewhere([root = impl_->root] { static_cast<void>(release(root)); });
   } else {
@@ -457,13 +458,15 @@ Status Wal::close() {
                                       ": a callback of it must not wait; close it from another "
                                       "thread");
   }
-  if (impl_->closed.exchange(true)) return {};
-  return release(impl_->root);
+  if (impl_->closing.exchange(true)) return {};
+  Status status = release(impl_->root);
+  impl_->closed = true;
+  return status;
 }
 
 void Wal::abandon() {
   if (impl_->forked()) return;
-  impl_->closed = true;
+  impl_->closing = impl_->closed = true;
   if (impl_->in_callback()) {
     run_elsewhere([root = impl_->root] { abandon_root(root); });
   } else {

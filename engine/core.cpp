@@ -60,7 +60,7 @@ Result<LogStatePtr> EngineCore::find_log(std::string_view name) {
       generation = ledger.generation();
     }
     auto row = view->log_by_name(name);
-    if (!row) return row.status();
+    if (!row) return of_view(row.status());
     MutexLock guard(mutex);
     if (LogStatePtr state = ledger.in_ram(name)) return state;
     if (ledger.generation() != generation) continue;
@@ -80,7 +80,7 @@ Result<std::vector<LogStatePtr>> EngineCore::all_logs() {
     std::vector<LogRow> rows;
     for (std::string after;;) {
       auto page = view->logs(after, kPage);
-      if (!page) return page.status();
+      if (!page) return of_view(page.status());
       if (page->empty()) break;
       after = page->back().name;
       std::move(page->begin(), page->end(), std::back_inserter(rows));
@@ -119,27 +119,25 @@ Result<std::vector<RunRow>> EngineCore::runs_from(LogState& log, Lsn lsn, size_t
       return std::vector<RunRow>(it, it + static_cast<ptrdiff_t>(count));
     }
   }
-  return view->runs(log.id, lsn, count_max);
+  auto runs = view->runs(log.id, lsn, count_max);
+  if (!runs) return of_view(runs.status());
+  return runs;
 }
 
 Result<std::optional<RunRow>> EngineCore::run_at_time(LogState& log, int64_t time_ms) {
   std::optional<RunRow> in_ram;
   {
     MutexLock guard(mutex);
-    for (const RunRow& run : log.recent) {
-      if (run.time_last_ms < time_ms) continue;
-      in_ram = run;
-      break;
-    }
-    if (in_ram && &log.recent.front() != nullptr &&
-        in_ram->lsn_first != log.recent.front().lsn_first)
-      return in_ram;
+    const auto it = std::find_if(log.recent.begin(), log.recent.end(), [&](const RunRow& run) {
+      return run.time_last_ms >= time_ms;
+    });
+    if (it != log.recent.end()) in_ram = *it;
+    if (in_ram && it != log.recent.begin()) return in_ram;
   }
-  // The first of those in RAM fits: perhaps an earlier one does too.
+  // The first of those in RAM fits, or none does: perhaps an earlier one does.
   auto run = view->run_at_time(log.id, time_ms);
-  if (!run) return run.status();
-  if (*run && (!in_ram || (*run)->lsn_first < in_ram->lsn_first)) return run;
-  return in_ram;
+  if (!run) return of_view(run.status());
+  return *run ? run : in_ram;
 }
 
 LogInfo EngineCore::info_of(LogState& log) {
@@ -159,6 +157,25 @@ LogInfo EngineCore::info_of(LogState& log) {
     if (runs && !runs->empty()) info.time_first_ms = runs->front().time_first_ms;
   }
   return info;
+}
+
+Status EngineCore::of_view(Status status) {
+  if (status.code() != Code::kCorrupt) return status;
+  bool first;
+  {
+    MutexLock guard(mutex);
+    first = view_damage_.empty();
+    if (first) view_damage_ = status.to_string();
+  }
+  if (first) {
+    say(Level::kWarning, status.message() + " (the next opening of " + url + " builds it anew)");
+  }
+  return status;
+}
+
+std::string EngineCore::view_damage() const {
+  MutexLock guard(mutex);
+  return view_damage_;
 }
 
 void EngineCore::wake_readers() {

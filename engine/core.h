@@ -45,6 +45,11 @@ class EngineCore {
   Result<std::optional<RunRow>> run_at_time(LogState& log, int64_t time_ms) WP_EXCLUDES(mutex);
   LogInfo info_of(LogState& log) WP_EXCLUDES(mutex);
 
+  // Remembers that the view is damaged, if that is what the status says: it is emptied when the
+  // root is closed, so that the next opening builds it anew. Gives the status back.
+  Status of_view(Status status);
+  std::string view_damage() const;
+
   // Readers that wait look again.
   void wake_readers() WP_REQUIRES(mutex);
 
@@ -63,7 +68,8 @@ class EngineCore {
 
   std::atomic<bool> ended{false};  // closed or abandoned
 
-  Mutex mutex;
+  mutable Mutex mutex;
+  std::string view_damage_ WP_GUARDED_BY(mutex);
   Ledger ledger WP_GUARDED_BY(mutex);
 
   std::unique_ptr<ViewKeeper> keeper;

@@ -103,12 +103,14 @@ Result<Log> Engine::log(std::string_view name) {
   auto state = core.find_log(name);
   if (!state) return state.status();
   if (*state == nullptr) {
-    MutexLock lock(core.mutex);
-    *state = core.ledger.in_ram(name);
-    if (*state == nullptr) {
-      *state = core.ledger.create(name);
-      core.writer->created(*state);
+    bool created = false;
+    {
+      MutexLock lock(core.mutex);
+      *state = core.ledger.in_ram(name);
+      created = *state == nullptr;
+      if (created) *state = core.ledger.create(name);
     }
+    if (created) core.writer->created(*state);
   }
   return Log(shared_from_this(), *std::move(state));
 }
@@ -141,10 +143,7 @@ Status Engine::drop(std::string_view name) {
   if (Status status = core.may_wait("drop a log"); !status.ok()) return status;
   if (core.writer == nullptr) return read_only_status(core);
   if (Status status = check_name(name); !status.ok()) return status;
-  {
-    MutexLock lock(core.mutex);
-    if (Status status = core.writer->failure(); !status.ok()) return status;
-  }
+  if (Status status = core.writer->failure(); !status.ok()) return status;
   auto state = core.find_log(name);
   if (!state) return state.status();
   if (*state == nullptr) return not_found(core, name);
@@ -202,6 +201,7 @@ RootInfo Engine::info() const {
   info.read_only = core.writer == nullptr;
   info.view_path = core.view->path();
   info.view_error = core.keeper->error();
+  if (info.view_error.empty()) info.view_error = core.view_damage();
   MutexLock lock(core.mutex);
   const ViewHead& head = core.ledger.head();
   info.epoch = head.last.slot.epoch;

@@ -72,6 +72,7 @@ bool ViewKeeper::apply_once() {
       core_.ledger.applied(delta);
       stuck_.reset();
       error_.clear();
+      damaged_ = false;
       pause_ = {};
       not_before_ = {};
       return waited_for_ || core_.ledger.pending_slots() >= kSlotsAtOnce;
@@ -79,6 +80,7 @@ bool ViewKeeper::apply_once() {
     stuck_ = std::move(delta);
     if (error_.empty()) told = status.message();
     error_ = status.to_string();
+    damaged_ = status.code() == Code::kCorrupt;
     pause_ = std::clamp<std::chrono::nanoseconds>(pause_ * 2, kPauseFirst, kPauseMax);
     not_before_ = core_.runtime->now() + pause_;
   }
@@ -204,10 +206,10 @@ void ViewKeeper::checkpoint_ended() {
 
 void ViewKeeper::close(bool checkpoint, TimePoint deadline) {
   const bool drained = core_.writer != nullptr && drain(deadline).ok();
-  bool store = false;
+  bool store = false, damaged = false;
   {
     MutexLock lock(core_.mutex);
-    store = drained && checkpoint && !storing_ && core_.ledger.head().slots > slots_at_checkpoint_;
+    store = drained && checkpoint && !storing_ && core_.view_damage_.empty() && core_.ledger.head().slots > slots_at_checkpoint_;
     storing_ = storing_ || store;
   }
   if (store) store_checkpoint();
@@ -217,7 +219,9 @@ void ViewKeeper::close(bool checkpoint, TimePoint deadline) {
       core_.runtime->wait(lock, idle_, deadline);
       if (deadline != kNever && core_.runtime->now() >= deadline) break;
     }
+    damaged = damaged_ || !core_.view_damage_.empty();
   }
+  if (damaged) (void)core_.view->reset();  // the next opening builds it anew
   if (Status status = core_.view->close(); !status.ok()) {
     core_.say(Level::kWarning, status.message() + " (the next opening may take longer)");
   }

@@ -49,6 +49,7 @@ class ViewKeeper {
   bool waited_for_ WP_GUARDED_BY(core_.mutex) = false;
   std::optional<ViewDelta> stuck_ WP_GUARDED_BY(core_.mutex);  // taken, but not yet applied
   std::string error_ WP_GUARDED_BY(core_.mutex);
+  bool damaged_ WP_GUARDED_BY(core_.mutex) = false;  // says the last update that failed
   TimePoint not_before_ WP_GUARDED_BY(core_.mutex){};
   std::chrono::nanoseconds pause_ WP_GUARDED_BY(core_.mutex){};
   TimerId timer_ WP_GUARDED_BY(core_.mutex) = 0;

@@ -221,6 +221,11 @@ void Writer::record(Record record, const LogStatePtr& log) {
   open_->record_logs.push_back(log);
 }
 
+void Writer::created(const LogStatePtr& log) {
+  MutexLock lock(core_.mutex);
+  uncreated_.push_back(log);
+}
+
 void Writer::record_created() {
   for (const auto& weak : uncreated_) {
     const LogStatePtr log = weak.lock();
@@ -722,6 +727,11 @@ Status Writer::close(TimePoint deadline) {
                     " entries were not stored within close_timeout" +
                     (last_answer_.ok() ? "" : " (" + last_answer_.message + ")") +
                     "; their callers were told so");
+}
+
+Status Writer::failure() const {
+  MutexLock lock(core_.mutex);
+  return failed_;
 }
 
 void Writer::fill(Stats& stats) const {

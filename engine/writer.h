@@ -34,8 +34,8 @@ class Writer {
   Status flush(std::optional<Duration> timeout);
   Status truncate(const LogStatePtr& log, Lsn upto);
   Status drop(const LogStatePtr& log);
-  // A log that is new, and not yet in any batch. With the engine's lock held.
-  void created(const LogStatePtr& log) WP_REQUIRES(core_.mutex) { uncreated_.push_back(log); }
+  // A log that is new, and not yet in any batch: the next flush stores that it exists.
+  void created(const LogStatePtr& log);
 
   // Refuses appends from now on, stores all there is and the record that says so. What was not
   // stored by the deadline is told and forgotten.
@@ -48,7 +48,7 @@ class Writer {
   void run_callbacks_left();
 
   // Why nothing can be appended; ok: it can.
-  Status failure() WP_REQUIRES(core_.mutex) { return failed_; }
+  Status failure() const;
   void fill(Stats& stats) const;
 
  private:

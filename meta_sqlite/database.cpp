@@ -15,6 +15,8 @@ namespace {
 // A file that was not closed is looked through at opening up to this size, which takes a fraction
 // of a second; beyond it the sums of pages and rows tell of damage as it is met.
 constexpr int64_t kQuickCheckBytesMax = 64 << 20;
+// One that was closed, up to this: it takes some milliseconds.
+constexpr int64_t kCleanCheckBytesMax = 1 << 20;
 // Free pages are given back when they are more than this and more than a quarter of the file.
 constexpr int64_t kFreePagesMin = 64;
 constexpr int kFreePagesPerShrink = 256;
@@ -215,22 +217,23 @@ Status Database::use_wal() {
                                         ": this SQLite has no write-ahead log; use another build");
 }
 
-// After a crash the disk may have lost or torn more than SQLite's rules allow for.
+// After a crash the disk may have lost or torn more than SQLite's rules allow for. And what is
+// small is quickly looked at in any case.
 Status Database::check_integrity() {
   int rc = 0;
   const bool clean = number("SELECT clean FROM meta WHERE id = 1", &rc) == 1 && rc == SQLITE_ROW;
   // The version was right and the table is not there: this was never a whole view.
   if (rc == SQLITE_ERROR) return corrupt_status("open", path_, "the tables are missing");
   if (rc != SQLITE_ROW && rc != SQLITE_DONE) return sqlite_status("open", path_, db_, rc);
-  if (clean) return {};
   const int64_t pages = number("PRAGMA page_count", &rc);
   if (rc != SQLITE_ROW) return sqlite_status("open", path_, db_, rc);
-  if (pages * kPageBytes > kQuickCheckBytesMax) return {};
+  if (pages * kPageBytes > (clean ? kCleanCheckBytesMax : kQuickCheckBytesMax)) return {};
   std::string what;
   rc = first_row("PRAGMA quick_check(1)", [&what](sqlite3_stmt* row) {
     what = reinterpret_cast<const char*>(sqlite3_column_text(row, 0));
   });
   if (rc != SQLITE_ROW) return sqlite_status("check", path_, db_, rc);
+  std::replace(what.begin(), what.end(), '\n', ' ');
   return what == "ok" ? Status() : corrupt_status("check", path_, what);
 }
 
