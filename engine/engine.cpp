@@ -15,14 +15,13 @@
 namespace wp {
 namespace {
 
-constexpr size_t kNameBytesMax = 512;
 // Names are compared with a wrong one only in roots where that is quick.
 constexpr size_t kNamesComparedMax = 10'000;
 
 Status check_name(std::string_view name) {
   std::string_view wrong;
   if (name.empty()) wrong = "it is empty";
-  if (name.size() > kNameBytesMax) wrong = "it is longer than 512 bytes";
+  if (name.size() > kLogNameBytesMax) wrong = "it is longer than 512 bytes";
   if (name == "." || name == "..") wrong = "that is not a name";
   if (name.find('/') != name.npos) wrong = "it holds a '/'";
   if (!is_utf8(name)) wrong = "it is not UTF-8";
