@@ -111,10 +111,22 @@ Status read_endpoint(const Candidate& given, S3Config& config) {
   return {};
 }
 
+// Whether the endpoint is the bucket's own, as the consoles of many services show it. A bucket may
+// just happen to be called like the host ("minio" on minio.internal): so only where that is no
+// likely reading.
+bool names_bucket(const Options& options, const S3Config& config, std::string_view with_bucket) {
+  const std::string_view host = config.endpoint.host;
+  if (!host.starts_with(with_bucket) || options.path_style.value_or(false)) return false;
+  const std::string_view rest = host.substr(with_bucket.size());
+  const bool service =
+      config.endpoint.scheme == "https" && std::count(rest.begin(), rest.end(), '.') >= 2;
+  return !is_ip_address(host) && (service || (is_amazon_host(host) && rest.starts_with("s3")));
+}
+
 void choose_style(const Options& options, S3Config& config) {
   const std::string& host = config.endpoint.host;
   const std::string with_bucket = lower(config.bucket) + ".";
-  if (host.starts_with(with_bucket) && !is_ip_address(host)) {
+  if (names_bucket(options, config, with_bucket)) {
     config.endpoint.host = host.substr(with_bucket.size());
     config.path_style = false;
   } else if (is_amazon_host(host)) {
@@ -198,18 +210,18 @@ std::string amazon_endpoint(std::string_view region) {
 
 std::string region_of_host(std::string_view host) {
   if (!is_amazon_host(host)) return {};
-  const size_t at = host.find("s3");
-  if (at == std::string_view::npos) return {};
-  std::string_view rest = host.substr(at + 2);
-  // "s3.eu-west-1.", "s3-eu-west-1.", "s3.dualstack.eu-west-1."
-  if (rest.starts_with(".dualstack")) rest.remove_prefix(10);
-  if (rest.empty() || (rest[0] != '.' && rest[0] != '-')) return {};
-  rest.remove_prefix(1);
-  const std::string_view name = rest.substr(0, rest.find('.'));
-  const bool plain =
-      std::count(name.begin(), name.end(), '-') >= 2 &&
-      name.find_first_not_of("abcdefghijklmnopqrstuvwxyz-0123456789") == std::string_view::npos;
-  return plain ? std::string(name) : std::string();
+  // "s3.eu-west-1.", "s3-eu-west-1.", "s3.dualstack.eu-west-1.", perhaps behind a bucket's name.
+  for (size_t at = 0; (at = host.find("s3", at)) != std::string_view::npos; at += 2) {
+    std::string_view rest = host.substr(at + 2);
+    if (rest.starts_with(".dualstack")) rest.remove_prefix(10);
+    if ((at != 0 && host[at - 1] != '.') || (rest[0] != '.' && rest[0] != '-')) continue;
+    const std::string_view name = rest.substr(1, rest.find('.', 1) - 1);
+    const bool plain =
+        std::count(name.begin(), name.end(), '-') >= 2 &&
+        name.find_first_not_of("abcdefghijklmnopqrstuvwxyz-0123456789") == std::string_view::npos;
+    if (plain) return std::string(name);
+  }
+  return {};
 }
 
 bool same_site(const Url& from, const Url& to) {

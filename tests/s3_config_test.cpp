@@ -132,6 +132,8 @@ TEST_CASE("an endpoint's own region holds where none is given") {
   CHECK(region("s3-eu-west-1.amazonaws.com") == "eu-west-1");
   CHECK(region("s3.dualstack.eu-west-1.amazonaws.com") == "eu-west-1");
   CHECK(region("bucket.s3.ap-south-1.amazonaws.com") == "ap-south-1");
+  CHECK(region("my-s3-logs.s3.ap-south-1.amazonaws.com") == "ap-south-1");
+  CHECK(region("s3") == "us-east-1");
   CHECK(region("s3.cn-north-1.amazonaws.com.cn") == "cn-north-1");
   CHECK(region("s3.amazonaws.com") == "us-east-1");
   CHECK(region("s3.eu-west-1.example.com") == "us-east-1");
@@ -154,7 +156,15 @@ TEST_CASE("the bucket stands in the host or in the path, as the store wants it")
         Row{"bucket", "http://127.0.0.1:9000", "http://127.0.0.1:9000/bucket"},
         Row{"bucket", "http://[::1]:9000", "http://[::1]:9000/bucket"},
         Row{"bucket", "https://minio.example", "https://minio.example/bucket"},
-        Row{"bucket", "https://bucket.minio.example", "https://bucket.minio.example"},
+        Row{"bucket", "https://bucket.ams3.spaces.example", "https://bucket.ams3.spaces.example"},
+        Row{"bucket", "http://bucket.s3.eu-west-1.amazonaws.com",
+            "http://bucket.s3.eu-west-1.amazonaws.com"},
+        // Called like the host by chance.
+        Row{"minio", "https://minio.example", "https://minio.example/minio"},
+        Row{"minio", "http://minio.minio.svc.cluster.local:9000",
+            "http://minio.minio.svc.cluster.local:9000/minio"},
+        Row{"storage", "https://storage.googleapis.com", "https://storage.googleapis.com/storage",
+            Dialect::kGoogle},
         Row{"bucket", "https://storage.googleapis.com", "https://storage.googleapis.com/bucket",
             Dialect::kGoogle},
         Row{"bucket", "https://oss-cn-hangzhou.aliyuncs.com",
@@ -171,6 +181,10 @@ TEST_CASE("the bucket stands in the host or in the path, as the store wants it")
   Options options = with_endpoint("http://localhost:9000");
   options.path_style = false;
   CHECK(shape(config(world, "s3://bucket", options)) == "http://bucket.localhost:9000");
+  options = with_endpoint("https://bucket.ams3.spaces.example");
+  options.path_style = true;
+  CHECK(shape(config(world, "s3://bucket", options)) ==
+        "https://bucket.ams3.spaces.example/bucket");
   options = {};
   options.path_style = true;
   CHECK(shape(config(world, "s3://bucket", options)) ==
