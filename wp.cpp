@@ -242,28 +242,10 @@ struct Root {
 };
 
 struct Registry {
-  const uint64_t generation;
-  // The parent's, if this process was forked. It keeps alive what the child must not end.
-  Registry* const before;
-
   Mutex mutex;
   CondVar changed;
   std::map<std::string, std::shared_ptr<Root>> roots WP_GUARDED_BY(mutex);
 };
-
-// Of this process: a child of fork() gets one of its own, because the lock of the parent's may be
-// held by a thread that the child does not have. Never destroyed: handles may be static.
-Registry& registry() {
-  static std::atomic<Registry*> current{nullptr};
-  const uint64_t generation = fork_generation();
-  Registry* found = current.load();
-  while (found == nullptr || found->generation != generation) {
-    auto* made = new Registry{generation, found, {}, {}, {}};
-    if (current.compare_exchange_strong(found, made)) return *made;
-    delete made;
-  }
-  return *found;
-}
 
 void forget(Registry& all, const std::shared_ptr<Root>& root) WP_REQUIRES(all.mutex) {
   const auto it = all.roots.find(root->key);
@@ -287,7 +269,7 @@ Result<std::shared_ptr<Root>> open_root(const Place& place) {
   root->key = place.key;
   root->read_only = place.options.read_only;
   root->close_timeout = place.options.close_timeout;
-  Registry& all = registry();
+  auto& all = of_this_process<Registry>();
   MutexLock lock(all.mutex);
   const auto deadline = std::chrono::steady_clock::now() + place.options.open_timeout;
   for (;;) {
@@ -322,7 +304,7 @@ Result<std::shared_ptr<Root>> open_root(const Place& place) {
 
 // Gives one handle back, and with the last one ends the root.
 Status release(const std::shared_ptr<Root>& root) {
-  Registry& all = registry();
+  auto& all = of_this_process<Registry>();
   MutexLock lock(all.mutex);
   Status flushed;
   if (root->handles > 1 && root->state == Root::State::kOpen && !root->read_only) {
@@ -344,7 +326,7 @@ Status release(const std::shared_ptr<Root>& root) {
 // Ends it for all handles, which need not be given back any more. Also under a close() of another
 // thread, which ends at once then.
 void abandon_root(const std::shared_ptr<Root>& root) {
-  Registry& all = registry();
+  auto& all = of_this_process<Registry>();
   MutexLock lock(all.mutex);
   ending(all, *root);
   lock.unlock();

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "meta_sqlite/fork_locks.h"
 #include "meta_sqlite/sqlite_status.h"
 
 namespace wp {
@@ -146,6 +147,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path,
   if (path.find('\0') != std::string::npos) {
     return Status(Code::kInvalid, "open the view: the path holds a zero byte; correct meta_path");
   }
+  hold_sqlite_locks_over_fork();
   std::unique_ptr<Database> database(new Database(path, setup));
   if (Status status = database->connect(); !status.ok()) return status;
   return database;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "platform/fork.h"
 #include "stores/keys.h"
 
 namespace wp {
@@ -92,19 +93,23 @@ std::shared_ptr<MemoryBucket> MemoryBucket::copy() const {
   return copy;
 }
 
+namespace {
+
+struct Buckets {
+  Mutex mutex;
+  std::map<std::string, std::shared_ptr<MemoryBucket>, std::less<>> by_name WP_GUARDED_BY(mutex);
+};
+
+}  // namespace
+
 std::shared_ptr<MemoryBucket> memory_bucket(std::string_view name, bool create) {
-  struct Registry {
-    Mutex mutex;
-    std::map<std::string, std::shared_ptr<MemoryBucket>, std::less<>> buckets WP_GUARDED_BY(mutex);
-  };
-  // Never destroyed: a root may be closed by a destructor that runs at exit.
-  static Registry& registry = *new Registry;
-  MutexLock lock(registry.mutex);
-  const auto it = registry.buckets.find(name);
-  if (it != registry.buckets.end()) return it->second;
+  auto& buckets = of_this_process<Buckets>();
+  MutexLock lock(buckets.mutex);
+  const auto it = buckets.by_name.find(name);
+  if (it != buckets.by_name.end()) return it->second;
   if (!create) return nullptr;
   auto bucket = std::make_shared<MemoryBucket>();
-  registry.buckets.emplace(name, bucket);
+  buckets.by_name.emplace(name, bucket);
   return bucket;
 }
 

@@ -1,6 +1,7 @@
 // Objects in memory, for tests and for logs that need not outlive the process. The data is a
 // MemoryBucket; a MemoryStore is one opening of it. So a root can be closed, or abandoned, and
-// opened again: a bucket with a name lives as long as the process.
+// opened again: a bucket with a name lives as long as the process. (A child of fork() begins with
+// none.)
 //
 // Operations complete inside the submitting call. Bodies are shared with their writer, not copied.
 #ifndef WP_STORES_MEMORY_H_
