@@ -100,6 +100,8 @@ std::string_view advice(const Verdict& verdict, const ErrorDocument& error) {
       return "free space, or raise the quota";
     case Answer::kUnsupported:
       return "use a store that has it";
+    case Answer::kUnknown:
+      return error.code.empty() ? "check what answers at the endpoint" : "";
     case Answer::kInvalid:
       return "run `wp doctor` on this URL";
     default:
@@ -220,6 +222,40 @@ void S3Client::send(const CallPtr& call, const Credentials& credentials) {
                   [this, call](HttpAnswer http) { answered(call, std::move(http)); });
 }
 
+// What an answer means, and in which words.
+S3Client::Judged S3Client::judge_answer(const Call& call, const HttpAnswer& http) {
+  Judged judged{{Answer::kOk, Heal::kNothing, false}, {}, {}};
+  const bool came = http.error == TransportError::kNone;
+  const bool success = http.status >= 200 && http.status < 300;
+  if (!came && (success || http.status == 0 || http.error == TransportError::kUntrusted)) {
+    judged.verdict = judge_transport(http.error);
+    judged.words = http.error_text;
+    if (http.reused) judged.words += " (on a kept connection)";
+    return judged;
+  }
+  // Errors come under status 200, too, where they are found only after the status was sent. In a
+  // successful GET the body is the object's, whatever it looks like.
+  if (!success || call.verb != Verb::kGet) {
+    if (auto document = parse_error(http.text())) {
+      judged.verdict = judge(call.verb, success ? 500 : http.status, document->code);
+      judged.words = document->code;
+      if (!document->message.empty()) judged.words += ": " + document->message;
+      judged.error = std::move(*document);
+      return judged;
+    }
+  }
+  if (!success) {
+    // S3 says why it refuses, but to HEAD, which has no room for it.
+    const bool head = call.verb == Verb::kHead;
+    judged.verdict = judge(call.verb, http.status, head ? std::string_view() : kNoDocument);
+    judged.words = head ? "refused" : "an answer that is not S3's";
+  } else if (call.sound && !call.sound(http)) {
+    judged.verdict = {Answer::kUnknown};
+    judged.words = "a success as no S3 says it";
+  }
+  return judged;
+}
+
 void S3Client::answered(const CallPtr& call, HttpAnswer http) {
   std::function<void(const HttpAnswer&)> observer;
   {
@@ -227,53 +263,33 @@ void S3Client::answered(const CallPtr& call, HttpAnswer http) {
     observer = observer_;
   }
   if (observer) observer(http);
+  Judged judged = judge_answer(*call, http);
+  const Verdict verdict = judged.verdict;
+  if (verdict.answer != Answer::kCancelled) {
+    transport_.note(http.round, verdict.slow_down);
+    const uint64_t sent = call->body == nullptr ? 0 : call->body->size();
+    const uint64_t got = verdict.answer == Answer::kOk ? http.body.size() : 0;
+    if (http.sent) meter_.add(call->operation(), call->cause, verdict.answer, sent + got);
+  }
   Reply reply;
-  Verdict verdict{Answer::kOk};
-  std::string_view what;
-  std::string words;
+  if (verdict.answer == Answer::kOk) {
+    reply.http = std::move(http);
+    return finish(call, verdict, std::move(reply));
+  }
   const bool came = http.error == TransportError::kNone;
-  const bool success = http.status >= 200 && http.status < 300;
-  if (!came && (success || http.status == 0 || http.error == TransportError::kUntrusted)) {
-    verdict = judge_transport(http.error);
-    words = http.error_text;
-    if (http.reused) words += " (on a kept connection)";
-  } else if (auto document =
-                 success && call->verb == Verb::kGet ? std::nullopt : parse_error(http.text())) {
-    // Also under status 200, where the body is not an object's: some errors are found only after
-    // the status was sent.
-    reply.error = std::move(*document);
-    verdict = judge(call->verb, success ? 500 : http.status, reply.error.code);
-    words = reply.error.code + (reply.error.message.empty() ? "" : ": " + reply.error.message);
-  } else if (!success) {
-    // S3 says why it refuses, but to HEAD, which has no room for it.
-    const bool head = call->verb == Verb::kHead;
-    verdict = judge(call->verb, http.status, head ? std::string_view() : kNoDocument);
-    words = head ? "HTTP " + std::to_string(http.status) : "an answer that is not S3's";
-  }
-  what = words;
-  if (verdict.answer != Answer::kCancelled) transport_.note(http.round, verdict.slow_down);
-  if (http.sent && verdict.answer != Answer::kCancelled) {
-    const bool body_counts = verdict.answer == Answer::kOk;
-    const uint64_t bytes =
-        (call->body == nullptr ? 0 : call->body->size()) + (body_counts ? http.body.size() : 0);
-    meter_.add(call->operation(), call->cause, verdict.answer, bytes);
-  }
-  if (verdict.answer != Answer::kOk) {
-    reply.status = explain(*call, verdict.answer, what,
-                           came ? advice(verdict, reply.error) : transport_advice(http.error),
-                           &http, &reply.error);
-    reply.http = std::move(http);
-    if (came && heal(call, verdict, reply.http, reply.error)) return;
-    if (came && verdict.heal == Heal::kCredentials && !call->credentials_tried) {
-      // Others, if there are others; else this reply is the answer.
-      call->credentials_tried = true;
-      call->refused = call->credentials;
-      call->refusal = verdict;
-      call->refused_reply = std::move(reply);
-      return start(call);
-    }
-  } else {
-    reply.http = std::move(http);
+  reply.status = explain(*call, verdict.answer, judged.words,
+                         came ? advice(verdict, judged.error) : transport_advice(http.error), &http,
+                         &judged.error);
+  reply.http = std::move(http);
+  reply.error = std::move(judged.error);
+  if (came && heal(call, verdict, reply.http, reply.error)) return;
+  if (came && verdict.heal == Heal::kCredentials && !call->credentials_tried) {
+    // Others, if there are others; else this reply is the answer.
+    call->credentials_tried = true;
+    call->refused = call->credentials;
+    call->refusal = verdict;
+    call->refused_reply = std::move(reply);
+    return start(call);
   }
   finish(call, verdict, std::move(reply));
 }

@@ -76,11 +76,17 @@ class S3Client {
     bool path_style = false;
     std::string region;
   };
+  struct Judged {
+    Verdict verdict;
+    std::string words;
+    ErrorDocument error;
+  };
   using CallPtr = std::shared_ptr<Call>;
 
   CallPtr make_call(Verb verb, std::string method, std::string tried, std::string key, Cause cause);
   void start(CallPtr call);
   void send(const CallPtr& call, const Credentials& credentials);
+  static Judged judge_answer(const Call& call, const HttpAnswer& http);
   void answered(const CallPtr& call, HttpAnswer http);
   bool heal(const CallPtr& call, const Verdict& verdict, const HttpAnswer& http,
             const ErrorDocument& error);

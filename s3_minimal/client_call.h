@@ -20,6 +20,8 @@ struct S3Client::Call {
   uint64_t answer_bytes_max = 4 << 20;
   bool fresh_connection = false;
   Cause cause{};
+  // Whether a success is one: captive portals say 200 to everything. Empty: nobody asks here.
+  std::function<bool(const HttpAnswer&)> sound;
   ReplyDone done;
 
   // how the last try was sent

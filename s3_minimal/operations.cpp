@@ -112,13 +112,11 @@ void S3Client::put(std::string key, Body body, bool create_only_asked, Cause cau
       config_.unsigned_payload ? std::string(kUnsignedPayload) : hex(sha256(*body));
   call->body = std::move(body);
   if (create_only_asked) call->headers.push_back(create_only(config_.dialect));
-  call->done = [this, call, done = std::move(done)](Reply reply) {
-    // A captive portal says 200 to everything.
-    if (reply.status.ok() && (reply.http.header("etag") == nullptr || !reply.http.body.empty())) {
-      reply.status = explain(*call, Answer::kUnknown, "a success as no S3 says it",
-                             "check what answers at the endpoint", &reply.http, nullptr);
-    }
-    if (reply.status.answer == Answer::kExists) reply.status.message = call->tried + ": exists";
+  call->sound = [](const HttpAnswer& http) {
+    return http.header("etag") != nullptr && http.body.empty();
+  };
+  call->done = [tried, done = std::move(done)](Reply reply) {
+    if (reply.status.answer == Answer::kExists) reply.status.message = tried + ": exists";
     done(std::move(reply.status));
   };
   start(std::move(call));
@@ -271,6 +269,10 @@ void S3Client::read_behind_end(const std::shared_ptr<Read>& read, const Reply& r
 
 void S3Client::head(std::string key, Cause cause, GetDone done) {
   CallPtr call = make_call(Verb::kHead, "HEAD", "look at " + name_of(key), key, cause);
+  call->sound = [](const HttpAnswer& http) {
+    const std::string* length = http.header("content-length");
+    return length != nullptr && number(*length) && http.header("etag") != nullptr;
+  };
   call->done = [this, key, cause, done = std::move(done)](Reply reply) mutable {
     GetResult result;
     const int status = reply.http.status;
@@ -289,16 +291,7 @@ void S3Client::head(std::string key, Cause cause, GetDone done) {
     }
     result.status = std::move(reply.status);
     if (result.status.ok()) {
-      const std::string* length = reply.http.header("content-length");
-      const auto bytes = length == nullptr ? std::nullopt : number(*length);
-      if (!bytes || reply.http.header("etag") == nullptr) {
-        result.status = {Answer::kUnknown,
-                         "look at " + name_of(key) +
-                             ": success without size and ETag; check what "
-                             "answers at the endpoint",
-                         {}};
-      }
-      result.object_bytes = bytes.value_or(0);
+      result.object_bytes = number(*reply.http.header("content-length")).value_or(0);
     }
     done(std::move(result));
   };
@@ -316,23 +309,21 @@ void S3Client::list(std::string prefix, std::string after, uint32_t count_max, C
   if (count_max != 0) {
     call->query.emplace_back("max-keys", std::to_string(std::min(count_max, kListMax)));
   }
+  const auto page = std::make_shared<std::optional<ListPage>>();
+  call->sound = [page](const HttpAnswer& http) {
+    *page = parse_list(http.text());
+    return page->has_value();
+  };
   call->done = [=, done = std::move(done)](Reply reply) {
     ListResult result;
     result.status = std::move(reply.status);
     if (!result.status.ok()) return done(std::move(result));
-    std::optional<ListPage> page = parse_list(reply.http.text());
-    if (!page) {
-      result.status = {Answer::kUnknown,
-                       tried + ": the answer is not a list; check what answers at the endpoint",
-                       {}};
-      return done(std::move(result));
-    }
-    if (const std::string wrong = wrong_in_list(*page, prefix, after); !wrong.empty()) {
+    if (const std::string wrong = wrong_in_list(**page, prefix, after); !wrong.empty()) {
       result.status = {Answer::kCorrupt, tried + ": " + wrong, {}};
       return done(std::move(result));
     }
-    result.objects = std::move(page->objects);
-    result.more = page->more;
+    result.objects = std::move((*page)->objects);
+    result.more = (*page)->more;
     done(std::move(result));
   };
   start(std::move(call));
@@ -404,7 +395,12 @@ void S3Client::remove_batch(const std::shared_ptr<Removal>& removal,
   if (!google_) call->headers.push_back({"x-amz-checksum-sha256", base64(view(digest))});
   call->payload_hash = hex(digest);
   call->body = body_of(document);
-  call->done = [this, removal, tried, keys = std::move(keys)](Reply reply) mutable {
+  const auto failures = std::make_shared<std::optional<std::vector<DeleteFailure>>>();
+  call->sound = [failures](const HttpAnswer& http) {
+    *failures = parse_delete_result(http.text());
+    return failures->has_value();
+  };
+  call->done = [this, removal, failures, keys = std::move(keys)](Reply reply) mutable {
     const Answer answer = reply.status.answer;
     if (answer == Answer::kUnsupported || (answer == Answer::kInvalid && reply.http.status != 0)) {
       // The store has no such request: one by one, from now on.
@@ -417,15 +413,13 @@ void S3Client::remove_batch(const std::shared_ptr<Removal>& removal,
       removal->failed(std::move(reply.status));
       removal->batched.clear();  // what comes next would meet the same
       removal->single.clear();
-    } else if (const auto failures = parse_delete_result(reply.http.text())) {
-      for (const DeleteFailure& failure : *failures) {
+    } else {
+      for (const DeleteFailure& failure : **failures) {
         if (failure.code == "NoSuchKey") continue;
         const Verdict verdict = judge(Verb::kDelete, status_of(failure.code), failure.code);
         const std::string text = name_of(failure.key) + ": " + printable_key(failure.code);
         removal->failed({verdict.answer, "delete " + redact(text, credentials_.last()), {}});
       }
-    } else {
-      removal->failed({Answer::kUnknown, tried + ": the answer is not a deletion's", {}});
     }
     remove_on(removal);
   };
@@ -459,6 +453,7 @@ void S3Client::versioning(Cause cause, std::function<void(StoreStatus, std::stri
   CallPtr call =
       make_call(Verb::kList, "GET", "look at the versioning of " + name_of(""), "", cause);
   call->query = {{"versioning", ""}};
+  call->sound = [](const HttpAnswer& http) { return parse_versioning(http.text()).has_value(); };
   call->done = [done = std::move(done)](Reply reply) {
     std::string status;
     if (reply.status.ok()) status = parse_versioning(reply.http.text()).value_or("");

@@ -21,7 +21,7 @@ constexpr uint64_t kSocketBytes = 4 << 20;
 
 void initialise_curl() {
   static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
-  curl_must(code);
+  if (code != CURLE_OK) std::abort();
 }
 
 TransportError error_of(int curl_code, bool answered) {
@@ -48,6 +48,12 @@ TransportError error_of(int curl_code, bool answered) {
   }
 }
 
+std::vector<std::string> header_lines(const Headers& headers) {
+  std::vector<std::string> lines = {"Expect:"};
+  for (const Header& header : headers) lines.push_back(header.name + ": " + header.value);
+  return lines;
+}
+
 }  // namespace
 
 const std::string* HttpAnswer::header(std::string_view name) const {
@@ -70,6 +76,8 @@ struct Transport::Transfer {
   char error_text[CURL_ERROR_SIZE] = "";
 
   ~Transfer() { curl_slist_free_all(header_list); }
+
+  CURLcode prepare(const std::string& ca_file);
 
   static size_t on_read(char* out, size_t size, size_t count, void* self) noexcept {
     return static_cast<Transfer*>(self)->give({out, size * count});
@@ -173,9 +181,9 @@ Transport::Transport(uint32_t in_flight_max, std::string ca_file)
       multi_((initialise_curl(), curl_multi_init())),
       limit_(in_flight_max_) {
   if (multi_ == nullptr) std::abort();
-  set_multi_number(multi_, CURLMOPT_MAXCONNECTS, in_flight_max_);
-  set_multi_number(multi_, CURLMOPT_MAX_HOST_CONNECTIONS, in_flight_max_);
-  set_multi_number(multi_, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+  const auto connections_max = static_cast<long>(in_flight_max_);
+  curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, connections_max);
+  curl_multi_setopt(multi_, CURLMOPT_MAX_HOST_CONNECTIONS, connections_max);
 }
 
 Transport::~Transport() {
@@ -255,7 +263,7 @@ void Transport::start_some() {
   }
 }
 
-bool Transport::start(Queued queued) {
+void Transport::start(Queued queued) {
   auto transfer = std::make_unique<Transfer>();
   transfer->request = std::move(queued.request);
   transfer->done = std::move(queued.done);
@@ -268,56 +276,59 @@ bool Transport::start(Queued queued) {
     spare_.pop_back();
   }
   if (transfer->easy == nullptr) std::abort();
-  CURL* easy = transfer->easy;
-  const HttpRequest& request = transfer->request;
-  set_text(easy, CURLOPT_URL, request.url);
-  set_text(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  set_number(easy, CURLOPT_PATH_AS_IS, 1);
-  set_number(easy, CURLOPT_FOLLOWLOCATION, 0);
-  set_number(easy, CURLOPT_NOSIGNAL, 1);
+  CURLcode code = transfer->prepare(ca_file_);
+  if (code == CURLE_OK && curl_multi_add_handle(multi_, transfer->easy) != CURLM_OK) {
+    code = CURLE_FAILED_INIT;
+  }
+  if (code != CURLE_OK) return finish(std::move(transfer), code, TransportError::kConnect);
+  active_.push_back(std::move(transfer));
+}
+
+CURLcode Transport::Transfer::prepare(const std::string& ca_file) {
+  EasyOptions set(easy);
+  set.text(CURLOPT_URL, request.url);
+  set.text(CURLOPT_PROTOCOLS_STR, "http,https");
+  set.number(CURLOPT_PATH_AS_IS, 1);
+  set.number(CURLOPT_FOLLOWLOCATION, 0);
+  set.number(CURLOPT_NOSIGNAL, 1);
 #if LIBCURL_VERSION_NUM >= 0x075700
   // Else a name that is not resolved in time holds up all that is under way until it is.
-  set_number(easy, CURLOPT_QUICK_EXIT, 1);
+  set.number(CURLOPT_QUICK_EXIT, 1);
 #endif
-  set_number(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-  set_number(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1);
-  set_number(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.deadlines.connect.count()));
-  set_number(easy, CURLOPT_MAXAGE_CONN, static_cast<long>(request.deadlines.idle.count()));
-  set_number(easy, CURLOPT_FRESH_CONNECT, request.fresh_connection ? 1 : 0);
-  set_number(easy, CURLOPT_BUFFERSIZE, kBufferBytes);
-  set_number(easy, CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);
-  set_pointer(easy, CURLOPT_ERRORBUFFER, transfer->error_text);
-  set_pointer(easy, CURLOPT_PRIVATE, transfer.get());
-  set_transfer(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
-  set_pointer(easy, CURLOPT_HEADERDATA, transfer.get());
-  set_transfer(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_write);
-  set_pointer(easy, CURLOPT_WRITEDATA, transfer.get());
-  if (!ca_file_.empty()) set_text(easy, CURLOPT_CAINFO, ca_file_);
-  if (request.direct) set_text(easy, CURLOPT_PROXY, "");
+  set.number(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+  set.number(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1);
+  set.number(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.deadlines.connect.count()));
+  set.number(CURLOPT_MAXAGE_CONN, static_cast<long>(request.deadlines.idle.count()));
+  set.number(CURLOPT_FRESH_CONNECT, request.fresh_connection ? 1 : 0);
+  set.number(CURLOPT_BUFFERSIZE, kBufferBytes);
+  set.number(CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);
+  set.pointer(CURLOPT_ERRORBUFFER, error_text);
+  set.pointer(CURLOPT_PRIVATE, this);
+  set.transfer(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
+  set.pointer(CURLOPT_HEADERDATA, this);
+  set.transfer(CURLOPT_WRITEFUNCTION, &Transfer::on_write);
+  set.pointer(CURLOPT_WRITEDATA, this);
+  if (!ca_file.empty()) set.text(CURLOPT_CAINFO, ca_file);
+  if (request.direct) set.text(CURLOPT_PROXY, "");
   if (request.body != nullptr) {
-    set_number(easy, CURLOPT_UPLOAD, 1);
-    set_offset(easy, CURLOPT_INFILESIZE_LARGE, request.body->size());
-    set_transfer(easy, CURLOPT_READFUNCTION, &Transfer::on_read);
-    set_pointer(easy, CURLOPT_READDATA, transfer.get());
-    set_seek(easy, &Transfer::on_seek);
-    set_pointer(easy, CURLOPT_SEEKDATA, transfer.get());
+    set.number(CURLOPT_UPLOAD, 1);
+    set.offset(CURLOPT_INFILESIZE_LARGE, request.body->size());
+    set.transfer(CURLOPT_READFUNCTION, &Transfer::on_read);
+    set.pointer(CURLOPT_READDATA, this);
+    set.seek(&Transfer::on_seek);
+    set.pointer(CURLOPT_SEEKDATA, this);
   } else if (request.method == "HEAD") {
-    set_number(easy, CURLOPT_NOBODY, 1);
+    set.number(CURLOPT_NOBODY, 1);
   }
-  set_text(easy, CURLOPT_CUSTOMREQUEST, request.method);
-  Headers headers = request.headers;
-  headers.push_back({"Expect", ""});
-  for (const Header& header : headers) {
-    // "Name:" takes a header away that libcurl would send; an empty one of ours needs "Name;".
-    const std::string line = header.name + ": " + header.value;
-    curl_slist* longer = curl_slist_append(transfer->header_list, line.c_str());
-    if (longer == nullptr) std::abort();
-    transfer->header_list = longer;
+  set.text(CURLOPT_CUSTOMREQUEST, request.method);
+  // One without a value takes away what libcurl would send.
+  for (const std::string& line : header_lines(request.headers)) {
+    curl_slist* const longer = curl_slist_append(header_list, line.c_str());
+    if (longer == nullptr) return CURLE_OUT_OF_MEMORY;
+    header_list = longer;
   }
-  set_list(easy, CURLOPT_HTTPHEADER, transfer->header_list);
-  if (curl_multi_add_handle(multi_, easy) != CURLM_OK) std::abort();
-  active_.push_back(std::move(transfer));
-  return true;
+  set.list(CURLOPT_HTTPHEADER, header_list);
+  return set.code();
 }
 
 std::unique_ptr<Transport::Transfer> Transport::detach(Transfer* transfer) {

@@ -109,6 +109,7 @@ TEST_CASE("options come before the environment, and that before the profile") {
   options.ca = "/option.pem";
   options.profile = "mine";
   options.exclusive = true;
+  options.puts_in_flight_max = 50;
   options.unsigned_payload = true;
   const S3Config got = config(world, "s3://bucket", options);
   CHECK(got.region == "eu-west-3");
@@ -117,6 +118,8 @@ TEST_CASE("options come before the environment, and that before the profile") {
   CHECK(got.profile == "mine");
   CHECK(got.profile_chosen);
   CHECK(got.exclusive);
+  CHECK(got.in_flight_max == 58);
+  CHECK(config(world).in_flight_max == 16);
   CHECK(got.unsigned_payload);
 }
 
