@@ -145,16 +145,21 @@ void write(ByteVector& out, Row row) {
     }
   });
 }
+// False: a number is cut, or larger than its field.
 template <class Row>
-void read(ByteParser& in, Row* row) {
-  numbers(*row, [&in](auto& value) {
+bool read(ByteParser& in, Row* row) {
+  bool fits = true;
+  numbers(*row, [&](auto& value) {
     using T = std::remove_reference_t<decltype(value)>;
+    const uint64_t number = in.varint();
     if constexpr (std::is_same_v<T, int64_t>) {
-      value = unzigzag(in.varint());
+      value = unzigzag(number);
     } else {
-      value = static_cast<T>(in.varint());
+      value = static_cast<T>(number);
+      fits = fits && static_cast<uint64_t>(value) == number;
     }
   });
+  return fits && in.ok();
 }
 
 Status write_logs(View& view, Sink& sink) {
@@ -231,6 +236,13 @@ ByteVector encode_head(const ViewHead& head, Bytes payload) {
   return out;
 }
 
+bool makes_sense(const ViewHead& head) {
+  const SlotId &last = head.last.slot, &next = head.next;
+  if (last.epoch == 0 || last.owner == 0 || last.seq > kSeqMax) return false;
+  if (next.seq == 0) return next.epoch == uint64_t{last.epoch} + 1 && next.owner != 0;
+  return next == SlotId{last.epoch, last.owner, last.seq + 1};
+}
+
 // The object's header, and its payload, checked.
 Status decode_head(Bytes object, ViewHead* head, Bytes* payload) {
   ByteParser in(object);
@@ -244,9 +256,10 @@ Status decode_head(Bytes object, ViewHead* head, Bytes* payload) {
   if (sum.fixed<uint32_t>() != crc32c(object.first(header_bytes - 4u))) {
     return corrupt("its header does not match its checksum");
   }
-  const auto flags = in.fixed<uint32_t>();
-  if (version != kFormatVersion || flags != 0) {
-    return Status(Code::kUnsupported, "it is of a newer format; use a newer wp");
+  if (version != kFormatVersion) return other_version("checkpoint", version);
+  if (const auto flags = in.fixed<uint32_t>(); flags != 0) {
+    return Status(Code::kUnsupported, "the checkpoint has flags " + std::to_string(flags) +
+                                          ", which this program does not know; use a newer wp");
   }
   head->root_id = in.array<16>();
   head->last.slot = read_slot(in);
@@ -258,49 +271,107 @@ Status decode_head(Bytes object, ViewHead* head, Bytes* payload) {
   if (!in.ok() || payload->size() != payload_bytes || crc32c(*payload) != payload_crc) {
     return corrupt("it is cut, or does not match its checksum");
   }
-  return {};
+  return makes_sense(*head) ? Status() : corrupt("its header makes no sense");
 }
 
-bool read_start(Source& source, CheckpointHead* out) {
-  auto bytes = source.rows();
+// One row off the source.
+template <class Row>
+bool read_from(Source& source, Row* row) {
+  const auto bytes = source.rows();
   if (!bytes) return false;
   ByteParser in(*bytes);
-  read(in, &out->head);
-  uint64_t epochs = in.varint();
+  if (!read(in, row)) return false;
   source.used(bytes->size() - in.left());
-  if (!in.ok()) return false;
-  for (; epochs > 0; --epochs) {
-    bytes = source.rows();
-    if (!bytes) return false;
-    ByteParser row(*bytes);
-    read(row, &out->epochs.emplace_back());
-    source.used(bytes->size() - row.left());
-    if (!row.ok()) return false;
-  }
   return true;
 }
 
-// The next row into the change; the tag, or nothing where there is no row.
-std::optional<Tag> read_row(Source& source, ViewDelta& delta) {
-  const auto bytes = source.rows();
-  if (!bytes || bytes->empty()) return std::nullopt;
-  ByteParser in(*bytes);
-  const auto tag = static_cast<Tag>(in.fixed<uint8_t>());
-  if (tag == kLog) {
-    LogRow& row = delta.logs.emplace_back();
-    row.name = in.text();
-    read(in, &row);
-  } else if (tag == kRun) {
-    read(in, &delta.runs.emplace_back());
-  } else if (tag == kSlot) {
-    read(in, &delta.slots.emplace_back());
-  } else if (tag != kEnd) {
-    return std::nullopt;
-  }
-  if (!in.ok()) return std::nullopt;
-  source.used(bytes->size() - in.left());
-  return tag;
+struct EpochCount {
+  uint64_t count = 0;
+};
+template <class See>
+void numbers(EpochCount& row, See see) {
+  see(row.count);
 }
+
+// The totals, and the table of epochs: in order, all ended but the last, which is the next slot's.
+bool read_start(Source& source, CheckpointHead* out) {
+  EpochCount left;
+  if (!read_from(source, &out->head) || !read_from(source, &left)) return false;
+  Epoch before = 0;
+  for (; left.count > 0; --left.count) {
+    EpochRow& row = out->epochs.emplace_back();
+    if (!read_from(source, &row)) return false;
+    if (row.epoch <= before || row.owner == 0 || row.ended != (left.count > 1)) return false;
+    before = row.epoch;
+  }
+  return !out->epochs.empty() && out->epochs.back().epoch == out->head.next.epoch &&
+         out->epochs.back().owner == out->head.next.owner;
+}
+
+// Reads the rows behind the start, each of which must fit those before it.
+class RowReading {
+ public:
+  RowReading(Source& source, const ViewHead& head) : source_(source), head_(head) {}
+
+  // The next row into the change; the tag, or nothing where there is no row.
+  std::optional<Tag> next(ViewDelta& delta) {
+    const auto bytes = source_.rows();
+    if (!bytes || bytes->empty()) return std::nullopt;
+    ByteParser in(*bytes);
+    const auto tag = static_cast<Tag>(in.fixed<uint8_t>());
+    bool fits = false;
+    if (tag == kLog) {
+      fits = log(in, delta.logs.emplace_back());
+    } else if (tag == kRun) {
+      fits = run(in, delta.runs.emplace_back());
+    } else if (tag == kSlot) {
+      fits = slot(in, delta.slots.emplace_back());
+    } else if (tag == kEnd) {
+      fits = logs_ == head_.logs;
+    }
+    if (!fits) return std::nullopt;
+    source_.used(bytes->size() - in.left());
+    return tag;
+  }
+
+ private:
+  bool log(ByteParser& in, LogRow& row) {
+    row.name = in.text();
+    if (!read(in, &row)) return false;
+    const bool fits = !slots_began_ && !row.name.empty() && row.name.size() <= kLogNameBytesMax &&
+                      row.name > log_.name && row.id != 0 && row.id < head_.log_id_next &&
+                      row.lsn_first != 0 && row.lsn_first <= row.lsn_next &&
+                      row.bytes_begin <= row.bytes_end;
+    ++logs_;
+    log_ = row;
+    run_end_ = 1;
+    return fits;
+  }
+  bool run(ByteParser& in, RunRow& row) {
+    if (!read(in, &row)) return false;
+    const bool fits = !slots_began_ && row.log == log_.id && row.log != 0 && row.count != 0 &&
+                      row.lsn_first >= run_end_ && row.lsn_first <= log_.lsn_next &&
+                      row.count <= log_.lsn_next - row.lsn_first;
+    run_end_ = row.lsn_first + row.count;
+    return fits;
+  }
+  bool slot(ByteParser& in, SlotRow& row) {
+    if (!read(in, &row)) return false;
+    const bool fits = !slots_began_ || row.epoch > slot_.epoch ||
+                      (row.epoch == slot_.epoch && row.seq > slot_.seq);
+    slots_began_ = true;
+    slot_ = row;
+    return fits;
+  }
+
+  Source& source_;
+  const ViewHead& head_;
+  LogRow log_;  // the last one
+  uint64_t logs_ = 0;
+  Lsn run_end_ = 1;  // of its last run
+  SlotRow slot_;
+  bool slots_began_ = false;
+};
 
 }  // namespace
 
@@ -340,10 +411,11 @@ Result<CheckpointHead> decode_checkpoint(Bytes object,
   if (Status status = decode_head(object, &out.head, &payload); !status.ok()) return status;
   Source source(payload);
   if (!read_start(source, &out)) return corrupt("its rows make no sense");
+  RowReading reading(source, out.head);
   ViewDelta delta;
   size_t rows = 0;
   for (;;) {
-    const auto tag = read_row(source, delta);
+    const auto tag = reading.next(delta);
     if (!tag) return corrupt("its rows make no sense");
     if (*tag == kEnd) break;
     if (++rows % kRowsAtOnce != 0) continue;

@@ -15,14 +15,13 @@
 namespace wp {
 namespace {
 
-constexpr size_t kNameBytesMax = 512;
 // Names are compared with a wrong one only in roots where that is quick.
 constexpr size_t kNamesComparedMax = 10'000;
 
 Status check_name(std::string_view name) {
   std::string_view wrong;
   if (name.empty()) wrong = "it is empty";
-  if (name.size() > kNameBytesMax) wrong = "it is longer than 512 bytes";
+  if (name.size() > kLogNameBytesMax) wrong = "it is longer than 512 bytes";
   if (name == "." || name == "..") wrong = "that is not a name";
   if (name.find('/') != name.npos) wrong = "it holds a '/'";
   if (!is_utf8(name)) wrong = "it is not UTF-8";
@@ -44,13 +43,18 @@ Status read_only_status(const EngineCore& core) {
 // A follower knows what is durable now only by asking.
 Status look(EngineCore& core) {
   if (core.follower == nullptr || core.runtime->on_event_thread()) return {};
-  return core.follower->look(core.runtime->now() + core.options.open_timeout);
+  return core.follower->look();
 }
 
 Status not_found(EngineCore& core, std::string_view name) {
   std::string near;
-  const auto logs = core.all_logs();
-  if (logs && logs->size() <= kNamesComparedMax) {
+  bool few;
+  {
+    MutexLock lock(core.mutex);
+    few = core.ledger.head().logs <= kNamesComparedMax;
+  }
+  const auto logs = few ? core.all_logs() : Result<std::vector<LogStatePtr>>(Status());
+  if (few && logs) {
     std::vector<std::string_view> names;
     for (const LogStatePtr& log : *logs) names.push_back(log->name);
     near = nearest(name, names);
@@ -101,16 +105,10 @@ Result<Log> Engine::log(std::string_view name) {
     auto found = find(name);
     return found || found.code() != Code::kNotFound ? found : Result<Log>(read_only_status(core));
   }
-  auto state = core.find_log(name);
+  bool created = false;
+  auto state = core.find_log(name, &created);
   if (!state) return state.status();
-  if (*state == nullptr) {
-    MutexLock lock(core.mutex);
-    *state = core.ledger.in_ram(name);
-    if (*state == nullptr) {
-      *state = core.ledger.create(name);
-      core.writer->created(*state);
-    }
-  }
+  if (created) core.writer->created(*state);
   return Log(shared_from_this(), *std::move(state));
 }
 
@@ -142,10 +140,7 @@ Status Engine::drop(std::string_view name) {
   if (Status status = core.may_wait("drop a log"); !status.ok()) return status;
   if (core.writer == nullptr) return read_only_status(core);
   if (Status status = check_name(name); !status.ok()) return status;
-  {
-    MutexLock lock(core.mutex);
-    if (Status status = core.writer->failure(); !status.ok()) return status;
-  }
+  if (Status status = core.writer->failure(); !status.ok()) return status;
   auto state = core.find_log(name);
   if (!state) return state.status();
   if (*state == nullptr) return not_found(core, name);
@@ -203,6 +198,7 @@ RootInfo Engine::info() const {
   info.read_only = core.writer == nullptr;
   info.view_path = core.view->path();
   info.view_error = core.keeper->error();
+  if (info.view_error.empty()) info.view_error = core.view_damage();
   MutexLock lock(core.mutex);
   const ViewHead& head = core.ledger.head();
   info.epoch = head.last.slot.epoch;
@@ -236,6 +232,7 @@ void Engine::abandon() {
     MutexLock lock(core.mutex);
     core.wake_readers();
   }
+  core.keeper->ended();
   if (core.writer != nullptr) {
     core.writer->fail(Status(Code::kClosed, "use " + core.url + ": it was closed; open it again"));
   }

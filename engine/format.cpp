@@ -11,9 +11,13 @@ constexpr std::string_view kRootMagic = "wp-root\n";
 constexpr std::string_view kSlotMagic = "wp-slot\n";
 constexpr size_t kRootBytes = 8 + 2 + 2 + 16 + 8 + 4;
 constexpr uint16_t kFlagClosed = 1;
-// Damaged times may be anything; they wrap around, and do no harm.
+
+// Times may be anything where a clock was wrong; they wrap around, and do no harm.
 int64_t plus(int64_t a, int64_t b) {
   return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+}
+int64_t minus(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
 }
 
 // More than any object has, so that sizes never overflow when they are added.
@@ -23,13 +27,16 @@ Status corrupt(std::string_view what) {
   return Status(Code::kCorrupt, std::string(what));
 }
 
-Status newer(std::string_view what, uint64_t version) {
-  return Status(Code::kUnsupported, "the " + std::string(what) + " has format version " +
-                                        std::to_string(version) + ", this program knows " +
-                                        std::to_string(kFormatVersion) + "; use a newer wp");
+Status newer(std::string_view what) {
+  return Status(Code::kUnsupported, std::string(what) + "; use a newer wp");
 }
 
 }  // namespace
+
+Status other_version(std::string_view object, uint64_t version) {
+  return newer("the " + std::string(object) + " has format version " + std::to_string(version) +
+               ", this program knows " + std::to_string(kFormatVersion));
+}
 
 // ------------------------------------------------------------------------------------------ names
 
@@ -98,10 +105,12 @@ Result<RootObject> decode_root(Bytes object) {
   if (sum.fixed<uint32_t>() != crc32c(object.first(size - 4u))) {
     return corrupt("the root object does not match its checksum");
   }
-  if (root.version != kFormatVersion) return newer("root", root.version);
+  if (root.version != kFormatVersion) return other_version("root", root.version);
+  // It has no flags that would say whether what is not known here may be passed over.
+  if (size != kRootBytes) return newer("the root object holds more than this program knows");
   root.id = in.array<16>();
   root.creator = in.fixed<uint64_t>();
-  if (size != kRootBytes || root.creator == 0) return corrupt("the root object makes no sense");
+  if (root.creator == 0) return corrupt("the root object makes no sense");
   return root;
 }
 
@@ -134,6 +143,28 @@ void encode_header(const SlotHeader& header, std::byte* at) {
   std::memcpy(at, out.data(), kSlotHeaderBytes);
 }
 
+namespace {
+
+// Whether the slot before is one that it can follow.
+bool prev_fits(const SlotId& slot, const SlotId& prev) {
+  if (slot.seq != 0) return prev == SlotId{slot.epoch, slot.owner, slot.seq - 1};
+  if (slot.epoch == 1) return prev == SlotId{};
+  return prev.epoch == slot.epoch - 1 && prev.owner != 0 && prev.seq <= kSeqMax;
+}
+
+bool makes_sense(const SlotHeader& header) {
+  const SlotId& slot = header.slot;
+  if (slot.epoch == 0 || slot.owner == 0 || slot.seq > kSeqMax || header.author == 0 ||
+      !prev_fits(slot, header.prev.slot) || header.index_bytes > header.body_bytes ||
+      header.body_bytes > kObjectBytesMax) {
+    return false;
+  }
+  if (header.kind == SlotKind::kFragment) return header.author == slot.owner;
+  return header.body_bytes == 0 && header.entries == 0 && !header.closed;
+}
+
+}  // namespace
+
 Result<SlotHeader> decode_header(Bytes head) {
   ByteParser in(head);
   SlotHeader header;
@@ -148,7 +179,7 @@ Result<SlotHeader> decode_header(Bytes head) {
   if (sum.fixed<uint32_t>() != crc32c(head.first(header.header_bytes - 4u))) {
     return corrupt("its header does not match its checksum");
   }
-  if (version != kFormatVersion) return newer("journal slot", version);
+  if (version != kFormatVersion) return other_version("journal slot", version);
   header.kind = static_cast<SlotKind>(in.fixed<uint16_t>());
   const auto flags = in.fixed<uint16_t>();
   header.closed = (flags & kFlagClosed) != 0;
@@ -169,12 +200,10 @@ Result<SlotHeader> decode_header(Bytes head) {
   header.body_digest = in.array<32>();
   const bool known = header.kind == SlotKind::kFragment || header.kind == SlotKind::kFence;
   if (!known || (flags & ~kFlagClosed) != 0) {
-    return Status(Code::kUnsupported, "its kind or flags are of a newer wp; use that");
+    return newer("it is of kind " + std::to_string(static_cast<uint16_t>(header.kind)) +
+                 " with flags " + std::to_string(flags) + ", which this program does not know");
   }
-  if (header.index_bytes > header.body_bytes || header.body_bytes > kObjectBytesMax ||
-      (header.kind == SlotKind::kFence && header.body_bytes != 0)) {
-    return corrupt("its header makes no sense");
-  }
+  if (!makes_sense(header)) return corrupt("its header makes no sense");
   return header;
 }
 
@@ -226,17 +255,22 @@ Status decode_record(ByteParser& in, Record* record) {
   ByteParser body(in.bytes(in.varint()));
   if (!in.ok()) return corrupt("its index is cut in a record");
   if (type == 0 || type > static_cast<uint64_t>(RecordType::kDrop)) {
-    return Status(Code::kUnsupported,
-                  "it holds a record of type " + std::to_string(type) + "; use a newer wp");
+    return newer("it holds a record of type " + std::to_string(type) +
+                 ", which this program does not know");
   }
   record->type = static_cast<RecordType>(type);
   record->log = body.varint();
-  if (record->type == RecordType::kCreate) record->name = body.text();
+  bool fits = record->log != 0;
+  if (record->type == RecordType::kCreate) {
+    record->name = body.text();
+    fits = fits && !record->name.empty() && record->name.size() <= kLogNameBytesMax;
+  }
   if (record->type == RecordType::kTruncate) {
     record->lsn_first = body.varint();
     record->bytes_begin = body.varint();
+    fits = fits && record->lsn_first != 0;
   }
-  return body.done() ? Status() : corrupt("a record in its index makes no sense");
+  return fits && body.done() ? Status() : corrupt("a record in its index makes no sense");
 }
 
 void encode_run(const SlotIndex& index, const Run& run, LogId log_before, int64_t time_base_ms,
@@ -244,7 +278,7 @@ void encode_run(const SlotIndex& index, const Run& run, LogId log_before, int64_
   put_varint(out, run.log - log_before);
   put_varint(out, run.lsn_first);
   put_varint(out, run.bytes);
-  put_varint(out, zigzag(run.time_first_ms - time_base_ms));
+  put_varint(out, zigzag(minus(run.time_first_ms, time_base_ms)));
   put_varint(out, run.pieces);
   int64_t time = run.time_first_ms;
   for (uint32_t i = 0; i < run.pieces; ++i) {
@@ -255,7 +289,7 @@ void encode_run(const SlotIndex& index, const Run& run, LogId log_before, int64_
     }
     put_varint(out, piece.bytes);
     put_varint(out, piece.count);
-    put_varint(out, zigzag(piece.time_last_ms - time));
+    put_varint(out, zigzag(minus(piece.time_last_ms, time)));
     time = piece.time_last_ms;
   }
 }
@@ -300,18 +334,23 @@ bool decode_run(ByteParser& in, LogId log_before, int64_t time_base_ms, SlotInde
   return true;
 }
 
-bool decode_blocks(ByteParser& in, const SlotHeader& header, SlotIndex& index) {
+Status decode_blocks(ByteParser& in, const SlotHeader& header, SlotIndex& index) {
+  const Status nonsense = corrupt("its index of blocks makes no sense");
   const uint64_t count = in.varint();
-  if (count > in.left()) return false;
-  uint64_t offset = header.header_bytes + header.index_bytes;
+  if (count > in.left()) return nonsense;
+  uint64_t offset = uint64_t{header.header_bytes} + header.index_bytes;
   for (uint64_t i = 0; i < count; ++i) {
     BlockInfo block;
     const uint64_t raw = in.varint(), stored = in.varint();
     const auto codec = in.fixed<uint8_t>();
     block.crc = in.fixed<uint32_t>();
-    if (!in.ok() || codec > 1 || raw == 0 || raw > UINT32_MAX || stored > UINT32_MAX ||
-        (codec == 0 && raw != stored)) {
-      return false;
+    if (!in.ok()) return nonsense;
+    if (codec > 1) {
+      return newer("a block is compressed in way " + std::to_string(codec) +
+                   ", which this program does not know");
+    }
+    if (raw == 0 || raw > UINT32_MAX || stored > UINT32_MAX || (codec == 0 && raw != stored)) {
+      return nonsense;
     }
     block.offset = offset;
     block.stored_bytes = static_cast<uint32_t>(stored);
@@ -320,7 +359,7 @@ bool decode_blocks(ByteParser& in, const SlotHeader& header, SlotIndex& index) {
     offset += stored;
     index.blocks.push_back(block);
   }
-  return offset == header.object_bytes();
+  return offset == header.object_bytes() ? Status() : nonsense;
 }
 
 }  // namespace
@@ -362,7 +401,7 @@ Result<SlotIndex> decode_index(const SlotHeader& header, Bytes bytes) {
       return status;
     }
   }
-  if (!decode_blocks(in, header, index)) return corrupt("its index of blocks makes no sense");
+  if (Status status = decode_blocks(in, header, index); !status.ok()) return status;
   const uint64_t runs = in.varint();
   if (runs > in.left()) return corrupt("its index makes no sense");
   LogId before = 0;

@@ -20,12 +20,18 @@
 namespace wp {
 
 inline constexpr uint32_t kFormatVersion = 1;
+// An owner has at most so many slots under way behind the newest acknowledged one. Openers of any
+// version rely on it.
+inline constexpr uint64_t kPutsInFlightMax = 256;
+// kUnsupported, of an object ("root") that is whole and of a version that is not known here.
+Status other_version(std::string_view object, uint64_t version);
 
 // ------------------------------------------------------------------------------------------ names
 
 inline constexpr std::string_view kRootKey = "root";
 inline constexpr std::string_view kCheckpointPrefix = "c/";
-std::string epoch_prefix(const SlotId& slot);  // "j/<epoch>-<owner>/"
+inline constexpr Seq kSeqMax = (Seq{1} << 48) - 1;  // what a name has digits for
+std::string epoch_prefix(const SlotId& slot);       // "j/<epoch>-<owner>/"
 std::string slot_key(const SlotId& slot);
 std::string checkpoint_key(Epoch epoch, Seq seq);
 // False for names that are none: strangers are ignored.
@@ -80,6 +86,8 @@ Digest header_digest(const SlotHeader& header, Bytes head);
 // ------------------------------------------------------------------------------------------ index
 
 enum class RecordType : uint8_t { kCreate = 1, kTruncate = 2, kDrop = 3 };
+
+inline constexpr size_t kLogNameBytesMax = 512;
 
 // A change of metadata. Within a fragment creations come before entries, truncations and drops
 // behind them.

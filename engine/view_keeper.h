@@ -27,8 +27,8 @@ class ViewKeeper {
   // From the opening: how many slots lie behind the newest checkpoint.
   void set_slots_since_checkpoint(uint64_t slots);
 
-  // Slots that the view does not have yet.
-  std::vector<SlotRow> slots_behind();
+  // The root was abandoned: who waits here goes on.
+  void ended();
 
   std::string error() const;  // why the view is not being written; empty: it is
 
@@ -44,11 +44,13 @@ class ViewKeeper {
   void checkpoint_ended();
 
   EngineCore& core_;
+  bool closed_ WP_GUARDED_BY(core_.mutex) = false;  // nothing is applied any more
   bool running_ WP_GUARDED_BY(core_.mutex) = false;
   bool storing_ WP_GUARDED_BY(core_.mutex) = false;  // a checkpoint is on its way
   bool waited_for_ WP_GUARDED_BY(core_.mutex) = false;
   std::optional<ViewDelta> stuck_ WP_GUARDED_BY(core_.mutex);  // taken, but not yet applied
   std::string error_ WP_GUARDED_BY(core_.mutex);
+  bool damaged_ WP_GUARDED_BY(core_.mutex) = false;  // says the last update that failed
   TimePoint not_before_ WP_GUARDED_BY(core_.mutex){};
   std::chrono::nanoseconds pause_ WP_GUARDED_BY(core_.mutex){};
   TimerId timer_ WP_GUARDED_BY(core_.mutex) = 0;

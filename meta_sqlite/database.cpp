@@ -1,6 +1,7 @@
 // One SQLite file with one connection.
 #include "meta_sqlite/database.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,6 +16,8 @@ namespace {
 // A file that was not closed is looked through at opening up to this size, which takes a fraction
 // of a second; beyond it the sums of pages and rows tell of damage as it is met.
 constexpr int64_t kQuickCheckBytesMax = 64 << 20;
+// One that was closed, up to this: it takes some milliseconds.
+constexpr int64_t kCleanCheckBytesMax = 1 << 20;
 // Free pages are given back when they are more than this and more than a quarter of the file.
 constexpr int64_t kFreePagesMin = 64;
 constexpr int kFreePagesPerShrink = 256;
@@ -114,6 +117,15 @@ bool is_foreign(sqlite3* db) {
          big_endian(header + 68) != kApplicationId;
 }
 
+// Why no file can be made there; 0: not for want of a permission. SQLite goes on to read what it
+// may not make, and then says only that it is not there.
+int creation_error(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  if (::faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return 0;
+  return errno == EACCES || errno == EROFS ? errno : 0;
+}
+
 Status foreign_status(const std::string& path) {
   return Status(Code::kInvalid, "open the view " + path +
                                     ": it is the SQLite database of another program and was left "
@@ -156,7 +168,10 @@ Status Database::connect() {
                          SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE;
   const int rc =
       sqlite3_open_v2(sqlite_path(path_).c_str(), &db_, kFlags, vfs_ ? vfs_->name() : nullptr);
-  if (rc != SQLITE_OK) return sqlite_status("open", path_, db_, rc);
+  if (rc != SQLITE_OK) {
+    const int error = path_.empty() ? 0 : creation_error(path_);
+    return error != 0 ? errno_status("open", path_, error) : sqlite_status("open", path_, db_, rc);
+  }
   if (!path_.empty() && is_foreign(db_)) return foreign_status(path_);
   // Falling back to reading only is SQLite's habit; a view that cannot be updated is no use.
   if (sqlite3_db_readonly(db_, "main") == 1) {
@@ -215,22 +230,23 @@ Status Database::use_wal() {
                                         ": this SQLite has no write-ahead log; use another build");
 }
 
-// After a crash the disk may have lost or torn more than SQLite's rules allow for.
+// After a crash the disk may have lost or torn more than SQLite's rules allow for. And what is
+// small is quickly looked at in any case.
 Status Database::check_integrity() {
   int rc = 0;
   const bool clean = number("SELECT clean FROM meta WHERE id = 1", &rc) == 1 && rc == SQLITE_ROW;
   // The version was right and the table is not there: this was never a whole view.
   if (rc == SQLITE_ERROR) return corrupt_status("open", path_, "the tables are missing");
   if (rc != SQLITE_ROW && rc != SQLITE_DONE) return sqlite_status("open", path_, db_, rc);
-  if (clean) return {};
   const int64_t pages = number("PRAGMA page_count", &rc);
   if (rc != SQLITE_ROW) return sqlite_status("open", path_, db_, rc);
-  if (pages * kPageBytes > kQuickCheckBytesMax) return {};
+  if (pages * kPageBytes > (clean ? kCleanCheckBytesMax : kQuickCheckBytesMax)) return {};
   std::string what;
   rc = first_row("PRAGMA quick_check(1)", [&what](sqlite3_stmt* row) {
     what = reinterpret_cast<const char*>(sqlite3_column_text(row, 0));
   });
   if (rc != SQLITE_ROW) return sqlite_status("check", path_, db_, rc);
+  std::replace(what.begin(), what.end(), '\n', ' ');
   return what == "ok" ? Status() : corrupt_status("check", path_, what);
 }
 
