@@ -13,7 +13,8 @@ namespace {
 // A read that breaks is gone on with so often without progress; a piece of this size is progress.
 constexpr int kReadTries = 4;
 constexpr size_t kProgressBytes = 256 << 10;
-constexpr size_t kDeleteBatch = 1000;
+// A store may take a thousand at once; slow ones then say nothing for longer than one waits.
+constexpr size_t kDeleteBatch = 250;
 constexpr uint32_t kListMax = 1000;
 // No object is as large; a range that begins behind it need not be asked for.
 constexpr uint64_t kOffsetMax = uint64_t{1} << 50;

@@ -79,10 +79,10 @@ run --version
 like "--version" '^wp [0-9]+\.[0-9]+\.[0-9]+$' "$out"
 run --help
 same "--help ends with 0" 0 "$status"
-for command in append cat tail logs info truncate drop verify rebuild dump; do
+for command in append cat tail logs info truncate drop verify rebuild doctor dump; do
   has "--help lists $command" "  $command URL" "$out"
 done
-for command in append cat tail logs info truncate drop verify rebuild dump; do
+for command in append cat tail logs info truncate drop verify rebuild doctor dump; do
   run $command --help
   if [ "$status" = 0 ] && [[ $out == *"usage: wp $command"* && $out == *"example:"*"wp $command"* ]]; then
     ok "$command --help has usage and an example"
@@ -446,6 +446,31 @@ same "a closed standard output" 1 $?
 same "a closed standard input" 1 $?
 holds "and no file of the root was written into" "$wp" verify "$root"
 
+# ---- doctor
+
+run doctor "$tmp/new/deep/root" </dev/null
+like "doctor of a directory that is not there yet" "ok +directory .*ok +lock .*ok +race .*ok +put latency .*, 0 wrong" "${out//$'\n'/ }"
+same "finds nothing wrong" 0 "$status"
+holds "and leaves nothing behind" test ! -e "$tmp/new"
+before=$(find "$root" -not -name wp.lock | sort | md5sum)
+run doctor "$root" --json </dev/null
+same "doctor of a root with --json" 0 "$status"
+holds "is JSON" json_lines "$tmp/out"
+same "each line with a verdict" '"ok"' "$(field "$tmp/out" verdict 3)"
+same "and the root is as before" "$before" "$(find "$root" -not -name wp.lock | sort | md5sum)"
+run doctor mem://x </dev/null
+same "doctor of memory" 0 "$status"
+mkdir "$tmp/photos" && echo x >"$tmp/photos/cat.jpg"
+run doctor "$tmp/photos" </dev/null
+like "doctor of a directory that is no root" "^wrong +directory " "$out"
+same "says so by its status" 1 "$status"
+run doctor "$root?sync=process" </dev/null
+like "doctor warns of what was switched off" "slow +sync " "$out"
+fails "doctor of an S3 URL that is none" 2 "bucket" doctor "s3://"
+run doctor "s3://wp-none/x?endpoint=http://127.0.0.1:9" </dev/null
+same "doctor of a bucket that cannot be reached" 1 "$status"
+like "says in which line" "wrong +(credentials|connection) " "$out"
+
 # ---- a live writer
 
 # start_writer NAME OPTION...: appends to log `live` what is written to descriptor 9.
@@ -465,6 +490,9 @@ same "tail beside the writer" "live 1" "$("$wp" tail "$root" live)"
 same "logs beside the writer" 1 "$("$wp" logs "$root" | grep -c '^live ')"
 holds "info beside the writer" "$wp" info "$root" live
 holds "verify beside the writer" "$wp" verify "$root"
+run doctor "$root"
+like "doctor beside the writer leaves out what writes" "slow +lock .*$writer" "$out"
+same "and finds nothing wrong" 0 "$status"
 holds "dump beside the writer" "$wp" dump "$root" root
 best=999999
 for _ in 1 2 3 4 5 6 7 8; do
