@@ -482,7 +482,7 @@ bool EntryCursor::parse(Entry* entry) {
     entry->time_ms = time;
     entry->payload = payload;
     entry->properties_ = properties;
-    entry->hold_ = hold_;
+    if (entry->hold_ != hold_) entry->hold_ = hold_;  // to count costs more than to compare
   }
   ++lsn_;
   return true;
