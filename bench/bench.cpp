@@ -156,6 +156,9 @@ double seconds_now() {
 double cpu_seconds_now() {
   return read_clock(CLOCK_PROCESS_CPUTIME_ID);
 }
+double thread_cpu_seconds_now() {
+  return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
 size_t threads_now() {
   return files_in("/proc/self/task");
 }

@@ -59,6 +59,7 @@ void print_table(const std::vector<Row>& rows);
 
 double seconds_now();      // of a clock that never goes back
 double cpu_seconds_now();  // of all threads of the process
+double thread_cpu_seconds_now();
 // The measure of one call.
 template <class Call>
 double seconds_of(Call call) {

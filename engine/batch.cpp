@@ -63,7 +63,7 @@ std::vector<uint32_t> order_spans(const Batch& batch, const std::vector<uint32_t
 }
 
 // The entries of several logs: copied together, log after log.
-void pack_many_logs(Batch& batch, uint32_t block_bytes) {
+void pack_many_logs(Batch& batch, uint32_t block_bytes, BlockPool& pool) {
   std::vector<uint32_t> run_order(batch.runs.size());
   std::iota(run_order.begin(), run_order.end(), 0u);
   std::sort(run_order.begin(), run_order.end(),
@@ -82,7 +82,7 @@ void pack_many_logs(Batch& batch, uint32_t block_bytes) {
     sizes.back() += bytes;
   }
   std::vector<std::shared_ptr<Block>> blocks;
-  for (const uint32_t size : sizes) blocks.push_back(std::make_shared<Block>(size));
+  for (const uint32_t size : sizes) blocks.push_back(std::make_shared<Block>(size, pool));
 
   SlotIndex& index = batch.index;
   Lsn lsn = 0;
@@ -114,14 +114,15 @@ void pack_many_logs(Batch& batch, uint32_t block_bytes) {
 
 }  // namespace
 
-void seal(Batch& batch, uint32_t block_bytes, int compression_level) {
+void seal(Batch& batch, uint32_t block_bytes, int compression_level, BlockPool& pool) {
   batch.index.records = batch.records;
   if (batch.runs.size() == 1) {
     pack_one_log(batch);
   } else if (!batch.runs.empty()) {
-    pack_many_logs(batch, block_bytes);
+    pack_many_logs(batch, block_bytes, pool);
   }
   ByteVector stored;
+  stored.reserve(batch.bytes / 4);  // what text becomes, mostly
   for (const BlockPtr& block : batch.blocks) {
     BlockInfo info = encode_block(block->bytes(), compression_level, stored);
     batch.index.blocks.push_back(info);

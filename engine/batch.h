@@ -59,6 +59,7 @@ struct Batch {
   std::vector<Record> records;
   std::vector<LogStatePtr> record_logs;
   std::vector<std::pair<Done, Lsn>> dones;
+  RamUse dones_use;
   uint64_t bytes = 0, entries = 0;  // bytes as encoded
   int64_t time_base_ms = 0;
   TimePoint oldest = kNever;
@@ -85,7 +86,7 @@ struct Batch {
 
 // Packs what gathered into blocks, compresses them, and makes the body but for the header. Chunks
 // that became no block are left in `chunks`. Pure; takes long.
-void seal(Batch& batch, uint32_t block_bytes, int compression_level);
+void seal(Batch& batch, uint32_t block_bytes, int compression_level, BlockPool& pool);
 
 }  // namespace wp
 

@@ -8,6 +8,16 @@
 #include "engine/writer.h"
 
 namespace wp {
+namespace {
+
+// What it keeps is little of the budget's share that is for passing needs (engine/ram.h).
+std::shared_ptr<BlockPool> make_block_pool(const Options& options) {
+  const uint64_t usual = std::min<uint64_t>(options.block_bytes, options.fragment_bytes_max);
+  const uint64_t spare = std::min(options.fragment_bytes_max, options.ram_bytes_max / 32);
+  return std::make_shared<BlockPool>(usual, spare / usual);
+}
+
+}  // namespace
 
 EngineCore::EngineCore(EngineParts parts, const Options& options_given)
     : options(options_given),
@@ -15,6 +25,7 @@ EngineCore::EngineCore(EngineParts parts, const Options& options_given)
       runtime(std::move(parts.runtime)),
       url(store->description()),
       ram(options_given.ram_bytes_max),
+      blocks(make_block_pool(options_given)),
       cache(ram),
       view(std::move(parts.view)),
       spare_view(std::move(parts.spare_view)),

@@ -66,6 +66,7 @@ class EngineCore {
   const std::shared_ptr<Runtime> runtime;
   const std::string url;
   RamBudget ram;
+  const std::shared_ptr<BlockPool> blocks;
   BlockCache cache;
   RootObject root;  // set by the opening
   std::string root_name;

@@ -424,7 +424,23 @@ namespace {
 // One of each a thread: they hold a megabyte or so, which is not to be found anew for each block.
 struct Compressor {
   ZSTD_CCtx* context = ZSTD_createCCtx();
+  std::unique_ptr<std::byte[]> room;  // for what a block becomes; kept unless it is very large
+  size_t room_bytes = 0;
+
   ~Compressor() { ZSTD_freeCCtx(context); }
+  void make_room(size_t bytes) {
+    if (bytes <= room_bytes) return;
+    room = std::make_unique_for_overwrite<std::byte[]>(bytes);
+    room_bytes = bytes;
+  }
+  void leave_room() {
+    if (room_bytes <= kRoomBytesKept) return;
+    room.reset();
+    room_bytes = 0;
+  }
+
+ private:
+  static constexpr size_t kRoomBytesKept = 1u << 20;
 };
 struct Decompressor {
   ZSTD_DCtx* context = ZSTD_createDCtx();
@@ -439,11 +455,12 @@ BlockInfo encode_block(Bytes raw, int level, ByteVector& out) {
   const size_t begin = out.size();
   if (level != 0) {
     static thread_local Compressor compressor;
-    out.resize(begin + ZSTD_compressBound(raw.size()));
-    const size_t size = ZSTD_compressCCtx(compressor.context, out.data() + begin,
-                                          out.size() - begin, raw.data(), raw.size(), level);
+    compressor.make_room(ZSTD_compressBound(raw.size()));
+    const size_t size = ZSTD_compressCCtx(compressor.context, compressor.room.get(),
+                                          compressor.room_bytes, raw.data(), raw.size(), level);
     block.compressed = !ZSTD_isError(size) && size < raw.size();
-    out.resize(begin + (block.compressed ? size : 0));
+    if (block.compressed) put_bytes(out, Bytes(compressor.room.get(), size));
+    compressor.leave_room();
   }
   if (!block.compressed) put_bytes(out, raw);
   block.stored_bytes = static_cast<uint32_t>(out.size() - begin);
@@ -451,14 +468,14 @@ BlockInfo encode_block(Bytes raw, int level, ByteVector& out) {
   return block;
 }
 
-Result<BlockPtr> decode_block(const BlockInfo& block, Bytes stored) {
+Result<BlockPtr> decode_block(const BlockInfo& block, Bytes stored, BlockPool& pool) {
   if (stored.size() != block.stored_bytes) return corrupt("a block is cut");
   if (crc32c(stored) != block.crc) return corrupt("a block does not match its checksum");
   if (block.compressed &&
       ZSTD_getFrameContentSize(stored.data(), stored.size()) != block.raw_bytes) {
     return corrupt("a block has another size than the index says");
   }
-  auto raw = std::make_shared<Block>(block.raw_bytes);
+  auto raw = std::make_shared<Block>(block.raw_bytes, pool);
   raw->size = block.raw_bytes;
   if (!block.compressed) {
     std::memcpy(raw->data.get(), stored.data(), stored.size());
@@ -521,7 +538,7 @@ bool EntryCursor::parse(Entry* entry) {
     entry->time_ms = time;
     entry->payload = payload;
     entry->properties_ = properties;
-    entry->hold_ = hold_;
+    if (entry->hold_ != hold_) entry->hold_ = hold_;  // to count costs more than to compare
   }
   ++lsn_;
   return true;

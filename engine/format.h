@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/block.h"
 #include "engine/bytes.h"
 #include "engine/ids.h"
 #include "wp.h"
@@ -142,22 +143,11 @@ Result<SlotIndex> decode_index(const SlotHeader& header, Bytes bytes);
 
 // ------------------------------------------------------------------------------------------ block
 
-// Decoded bytes, shared by everyone who reads entries in them.
-struct Block {
-  explicit Block(size_t bytes)
-      : data(std::make_unique_for_overwrite<std::byte[]>(bytes)), capacity(bytes) {}
-  std::unique_ptr<std::byte[]> data;
-  size_t capacity;
-  size_t size = 0;
-  Bytes bytes() const { return {data.get(), size}; }
-};
-using BlockPtr = std::shared_ptr<const Block>;
-
 // Compresses with zstd where that is shorter. Appends to `out` and describes what it appended, but
 // for the offset.
 BlockInfo encode_block(Bytes raw, int level, ByteVector& out);
 // Checks the stored bytes and gives the entries' bytes.
-Result<BlockPtr> decode_block(const BlockInfo& block, Bytes stored);
+Result<BlockPtr> decode_block(const BlockInfo& block, Bytes stored, BlockPool& pool);
 
 // ---------------------------------------------------------------------------------------- entries
 

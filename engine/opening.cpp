@@ -209,8 +209,8 @@ Result<Walker::Step> Walker::to_tail() {
       auto moved = new_checkpoint();
       if (!moved) return moved.status();
       if (*moved) {
-        misfit_ = Status(Code::kUnavailable, "walk the journal of " + core_.url +
-                                                 ": it is being reclaimed; try again");
+        misfit_ = Status(Code::kUnavailable,
+                         "walk the journal of " + core_.url + ": it is being reclaimed; try again");
         return Step::kMisfit;
       }
     }

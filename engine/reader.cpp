@@ -144,17 +144,27 @@ Result<std::optional<Entry>> Reader::Impl::next(Duration wait) {
 }
 
 Result<std::span<const Entry>> Reader::Impl::next_batch(size_t count_max, Duration wait) {
-  batch_.clear();
   const TimePoint deadline = wait > Duration{0} ? deadline_of(wait) : TimePoint{};
-  while (batch_.size() < count_max) {
-    Entry& entry = batch_.emplace_back();
-    auto taken = take(&entry, deadline, batch_.size() == 1);
-    if (taken && *taken) continue;
-    batch_.pop_back();
-    // What comes after is for the next call; an error too, which then comes again.
-    if (!taken && batch_.empty()) return taken.status();
-    break;
+  // Written over those of the last call: most hold the same block.
+  size_t count = 0;
+  const auto place = [&]() -> Entry* {
+    return count < batch_.size() ? &batch_[count] : &batch_.emplace_back();
+  };
+  Status status;
+  while (count < count_max) {
+    auto taken = take(place(), deadline, count == 0);
+    if (!taken) status = taken.status();
+    if (!taken || !*taken) break;
+    ++count;
+    // What is decoded needs no further look at the log.
+    while (count < count_max && lsn_ < lsn_end_ && !cursor_.done() && cursor_.next(place())) {
+      ++lsn_;
+      ++count;
+    }
   }
+  batch_.resize(count);
+  // What comes after is for the next call; an error too, which then comes again.
+  if (count == 0 && !status.ok()) return status;
   return std::span<const Entry>(batch_);
 }
 

@@ -13,14 +13,23 @@ namespace {
 constexpr uint64_t kSealHereBytes = 32u << 10;
 // What compresses at once. More would only lie in RAM twice.
 constexpr uint32_t kSealingMax = 4;
-constexpr size_t kSpareChunksMax = 4;
 // So often a slot that is taken is read before what lies there is believed to be garbage.
 constexpr uint32_t kUnreadableTries = 5;
+constexpr size_t kDonesFirst = 16;
 // How far a thread that did not come for it moves the line on.
 constexpr int kPassesOfGuests = 6;
 constexpr int kPassesOfEventThread = 64;
 
 constexpr std::chrono::milliseconds kRetryFirst{50}, kRetryMax{30'000};
+
+// Encoded once for all entries of an append; the bytes are the thread's, until its next call.
+Bytes encoded_properties(std::span<const Property> properties) {
+  if (properties.empty()) return {};
+  static thread_local ByteVector buffer;
+  buffer.resize(properties_bytes(properties));
+  store_properties(buffer.data(), properties);
+  return buffer;
+}
 
 std::string too_large(std::string_view log, uint64_t bytes, uint64_t most, std::string_view todo) {
   return "append to " + std::string(log) + ": it has " + std::to_string(bytes) +
@@ -131,15 +140,8 @@ void Writer::gather_entry(LogState& log, const LogStatePtr& hold, Bytes properti
 
   const size_t most = payload.size() + properties.size() + kEntryOverheadBytesMax;
   if (batch.chunks.empty() || batch.chunks.back()->capacity - batch.chunks.back()->size < most) {
-    const auto usual = static_cast<size_t>(chunk_bytes());
-    if (most <= usual && !spare_chunks_.empty()) {
-      batch.chunks.push_back(std::move(spare_chunks_.back()));
-      spare_chunks_.pop_back();
-      batch.chunks.back()->size = 0;
-      core_.ram.sub(Ram::kCache, usual);
-    } else {
-      batch.chunks.push_back(std::make_shared<Block>(std::max(usual, most)));
-    }
+    batch.chunks.push_back(
+        std::make_shared<Block>(std::max(core_.blocks->usual_bytes(), most), *core_.blocks));
     batch.chunk_bytes += batch.chunks.back()->capacity;
   }
   Block& chunk = *batch.chunks.back();
@@ -164,19 +166,24 @@ void Writer::gather_entry(LogState& log, const LogStatePtr& hold, Bytes properti
 void Writer::count_gathering() {
   Batch& batch = *open_;
   const uint64_t bytes = batch.chunk_bytes + batch.spans.capacity() * sizeof(BatchSpan) +
-                         batch.runs.capacity() * sizeof(BatchRun) +
-                         batch.dones.capacity() * (sizeof(batch.dones[0]) + sizeof(Result<Lsn>));
+                         batch.runs.capacity() * sizeof(BatchRun);
   if (bytes == batch.gathering_bytes) return;
   core_.ram.add(Ram::kGathering, bytes - batch.gathering_bytes);
   batch.gathering_bytes = bytes;
 }
 
+void Writer::add_done(Done done, Lsn lsn) {
+  auto& dones = open_->dones;
+  if (dones.size() == dones.capacity()) {
+    dones.reserve(std::max(kDonesFirst, dones.size() * 2));
+    open_->dones_use = RamUse(core_.ram, Ram::kGathering, dones.capacity() * sizeof(dones.front()));
+  }
+  dones.emplace_back(std::move(done), lsn);
+}
+
 Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloads,
                            const AppendOptions& options, bool durable, Done done) {
-  // The bytes of properties, encoded once for all entries; the buffer is the thread's.
-  static thread_local ByteVector properties;
-  properties.resize(properties_bytes(options.properties));
-  store_properties(properties.data(), options.properties);
+  const Bytes properties = encoded_properties(options.properties);
   uint64_t bytes = 0;  // as the limit counts them
   uint64_t each = 0;
   for (const Property& property : options.properties) {
@@ -209,7 +216,7 @@ Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloa
   entries_appended_ += payloads.size();
   bytes_appended_ += bytes;
 
-  if (done) open_->dones.emplace_back(std::move(done), log->lsn_given);
+  if (done) add_done(std::move(done), log->lsn_given);
   const BatchPtr waited_for = durable ? open_ : nullptr;
   if (durable) open_->wanted = true;
   count_gathering();
@@ -577,11 +584,11 @@ void Writer::finish(Batch& batch, const Status& status) {
   batch.finished = true;
   batch.status = status;
   batch.changed.notify_all();
-  for (auto& [done, lsn] : batch.dones) {
-    callbacks_.emplace_back(std::move(done), status.ok() ? Result<Lsn>(lsn) : Result<Lsn>(status));
+  if (!batch.dones.empty()) {
+    callbacks_.push_back({std::move(batch.dones), std::move(batch.dones_use), status});
+    batch.dones.clear();
     ++callbacks_made_;
   }
-  batch.dones.clear();
   if (waiting_for_room_ != 0) room_.notify_all();
   if (callbacks_.empty() || delivering_) return;
   delivering_ = true;
@@ -621,7 +628,10 @@ void Writer::do_work(Work& work) {
 }
 
 void Writer::seal_batch(const BatchPtr& batch) {
-  seal(*batch, core_.options.block_bytes, core_.options.compression_level);
+  seal(*batch, core_.options.block_bytes, core_.options.compression_level, *core_.blocks);
+  // What is freed is freed behind the lock.
+  const auto chunks = std::exchange(batch->chunks, {});
+  const auto spans = std::exchange(batch->spans, {});
   MutexLock lock(core_.mutex);
   --sealing_;
   if (batch->finished) return;  // failed meanwhile
@@ -629,14 +639,6 @@ void Writer::seal_batch(const BatchPtr& batch) {
   batch->uploading = RamUse(core_.ram, Ram::kUploading, batch->body->size());
   core_.ram.sub(Ram::kGathering, batch->gathering_bytes);
   batch->gathering_bytes = 0;
-  for (auto& chunk : batch->chunks) {
-    if (spare_chunks_.size() < kSpareChunksMax && chunk->capacity == chunk_bytes()) {
-      core_.ram.add(Ram::kCache, chunk->capacity);
-      spare_chunks_.push_back(std::move(chunk));
-    }
-  }
-  batch->chunks.clear();
-  batch->spans.clear();
   if (waiting_for_room_ != 0) room_.notify_all();
 }
 
@@ -717,20 +719,24 @@ void Writer::retry_later(Batch& batch, Batch::State state, const StoreStatus& st
 // --------------------------------------------------------------------------------------- callbacks
 
 void Writer::deliver() {
-  std::deque<std::pair<Done, Result<Lsn>>> batch;
+  std::deque<Told> all;
   for (;;) {
+    const size_t told = all.size();
+    all.clear();
     {
       MutexLock lock(core_.mutex);
-      callbacks_run_ += batch.size();
-      batch.clear();
-      batch.swap(callbacks_);
+      callbacks_run_ += told;
+      if (told != 0 && waiting_for_room_ != 0) room_.notify_all();
+      all.swap(callbacks_);
       delivered_.notify_all();
-      delivering_ = !batch.empty();
-      if (batch.empty()) return;
+      delivering_ = !all.empty();
+      if (all.empty()) return;
     }
-    for (auto& [done, result] : batch) {
-      done(std::move(result));
-      done = nullptr;  // what it holds goes while no lock is held
+    for (Told& each : all) {
+      for (auto& [done, lsn] : each.dones) {
+        done(each.status.ok() ? Result<Lsn>(lsn) : Result<Lsn>(each.status));
+        done = nullptr;  // what it holds goes while no lock is held
+      }
     }
   }
 }

@@ -64,12 +64,20 @@ class Writer {
     }
   };
 
+  // Callbacks of one batch, and what they are to be told.
+  struct Told {
+    std::vector<std::pair<Done, Lsn>> dones;
+    RamUse dones_use;
+    Status status;
+  };
+
   Status refusal(const LogState& log) WP_REQUIRES(core_.mutex);
   bool has_room(uint64_t bytes) WP_REQUIRES(core_.mutex);
   Status wait_for_room(MutexLock& lock, const LogState& log, uint64_t bytes, AtLimit at_limit,
                        TimePoint deadline) WP_REQUIRES(core_.mutex);
   void gather_entry(LogState& log, const LogStatePtr& hold, Bytes properties, Bytes payload,
                     int64_t wall_ms) WP_REQUIRES(core_.mutex);
+  void add_done(Done done, Lsn lsn) WP_REQUIRES(core_.mutex);
   void begin_batch_if_empty() WP_REQUIRES(core_.mutex);
   void record(Record record, const LogStatePtr& log) WP_REQUIRES(core_.mutex);
   void record_created() WP_REQUIRES(core_.mutex);
@@ -117,7 +125,6 @@ class Writer {
   uint32_t unfilled_ WP_GUARDED_BY(core_.mutex) = 0;  // batches in line that were not full
   uint32_t sealing_ WP_GUARDED_BY(core_.mutex) = 0;
   std::map<LogId, std::weak_ptr<LogState>> uncreated_ WP_GUARDED_BY(core_.mutex);
-  std::vector<std::shared_ptr<Block>> spare_chunks_ WP_GUARDED_BY(core_.mutex);
 
   bool pumping_ WP_GUARDED_BY(core_.mutex) = false;
   bool pump_again_ WP_GUARDED_BY(core_.mutex) = false;
@@ -133,7 +140,7 @@ class Writer {
   uint32_t waiting_for_room_ WP_GUARDED_BY(core_.mutex) = 0;
   CondVar room_;
 
-  std::deque<std::pair<Done, Result<Lsn>>> callbacks_ WP_GUARDED_BY(core_.mutex);
+  std::deque<Told> callbacks_ WP_GUARDED_BY(core_.mutex);  // as many as made, less those run
   uint64_t callbacks_made_ WP_GUARDED_BY(core_.mutex) = 0;
   uint64_t callbacks_run_ WP_GUARDED_BY(core_.mutex) = 0;
   bool delivering_ WP_GUARDED_BY(core_.mutex) = false;
