@@ -8,6 +8,7 @@ declare -A groups=(
   [build]="g++ make pkg-config libsqlite3-dev libcurl4-openssl-dev libssl-dev libzstd-dev"
   [test]="doctest-dev python3 sqlite3 zstd strace cmake binutils"
   [check]="clang-14 clang-format-14"
+  [fuzz]="clang-14 libclang-rt-14-dev"
 )
 
 check=
