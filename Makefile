@@ -93,6 +93,8 @@ PROGRAMS := $(BUILD)/wp $(BUILD)/tests $(BUILD)/bench
 $(BUILD)/wp: $(call objs,$(CLI_SRCS))
 $(BUILD)/tests: $(call objs,$(TEST_SRCS))
 $(BUILD)/bench: $(call objs,$(BENCH_SRCS))
+# The tests bring a TLS server of their own.
+$(BUILD)/tests: private LIBS += -lssl
 $(PROGRAMS): $(BUILD)/libwp.a $(BUILD)/sources
 	@echo "  LINK  $@"
 	$(Q)$(CXX) $(FLAGS) $(LDFLAGS) $(filter %.o,$^) $< $(LIBS) -o $@
@@ -117,14 +119,14 @@ $(BUILD)/deps-%: tools/deps.sh
 	@mkdir -p $(@D)
 	@tools/deps.sh $(if $(filter install,$(MAKECMDGOALS)),--check) $*
 	@touch $@
-$(BUILD)/deps-test $(BUILD)/deps-check $(BUILD)/deps-fuzz: | $(BUILD)/deps-build
+$(BUILD)/deps-test $(BUILD)/deps-check $(BUILD)/deps-fuzz $(BUILD)/deps-servers: | $(BUILD)/deps-build
 
 # ---- using what was built
 
 demo: $(BUILD)/wp
 	@samples/demo.sh $(BUILD)/wp
 
-test: all samples $(BUILD)/tests | $(BUILD)/deps-test
+test: all samples $(BUILD)/tests | $(BUILD)/deps-test $(BUILD)/deps-servers
 	@tests/run.sh $(BUILD)
 
 unit: $(BUILD)/tests

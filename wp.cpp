@@ -21,6 +21,7 @@
 #include "platform/real_runtime.h"
 #include "platform/thread_pool.h"
 #include "s3_minimal/config.h"
+#include "s3_minimal/s3_store.h"
 #include "stores/directory.h"
 #include "stores/memory.h"
 
@@ -188,13 +189,9 @@ Result<std::unique_ptr<SqliteView>> open_view(const Place& place) {
   }
 }
 
-// TODO(s3): once s3_minimal/s3_store.h is there, the whole body is
-//   return S3Store::open(place.url, place.options,
-//                        {view.note("conditional"), view.note_keeper("conditional")});
-Result<std::unique_ptr<ObjectStore>> open_bucket(const Place& place, SqliteView& /*view*/) {
-  return Status(Code::kUnsupported, "open " + place.url +
-                                        ": this build has no S3 store; use a "
-                                        "directory");
+Result<std::unique_ptr<ObjectStore>> open_bucket(const Place& place, SqliteView& view) {
+  return S3Store::open(place.url, place.options,
+                       {view.note("conditional"), view.note_keeper("conditional")});
 }
 
 Result<std::shared_ptr<Engine>> open_engine(const Place& place,

@@ -19,6 +19,7 @@ int run_truncate(const Args& args);
 int run_drop(const Args& args);
 int run_verify(const Args& args);
 int run_rebuild(const Args& args);
+int run_doctor(const Args& args);
 int run_dump(const Args& args);
 
 std::span<const CommandSpec> commands();

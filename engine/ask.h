@@ -11,6 +11,7 @@
 
 #include "engine/runtime.h"
 #include "stores/object_store.h"
+#include "wp.h"
 
 namespace wp {
 
@@ -46,8 +47,11 @@ class Answering {
 
 class Ask {
  public:
-  Ask(ObjectStore& store, Runtime& runtime, Cause cause, TimePoint deadline)
-      : store_(store), runtime_(runtime), cause_(cause), deadline_(deadline) {}
+  // Gives up when the store has not answered for so long: each good answer begins it anew.
+  Ask(ObjectStore& store, Runtime& runtime, Cause cause, std::optional<Duration> patience)
+      : store_(store), runtime_(runtime), cause_(cause), patience_(patience) {
+    answered();
+  }
 
   Answering<GetResult> start_get(const std::string& key, ByteRange range) {
     Answering<GetResult> answer;
@@ -85,9 +89,9 @@ class Ask {
         },
         [](StoreStatus& status) -> StoreStatus& { return status; });
   }
-  TimePoint deadline() const { return deadline_; }
 
  private:
+  void answered() { deadline_ = patience_ ? runtime_.now() + *patience_ : kNever; }
   template <class T, class Start, class StatusOf>
   T until_settled(const std::string& tried, Start start, StatusOf status_of) {
     std::chrono::nanoseconds pause = std::chrono::milliseconds{20};
@@ -95,7 +99,10 @@ class Ask {
     for (;;) {
       std::optional<T> result = start().wait(runtime_, deadline_);
       if (!result) break;
-      if (!status_of(*result).passing()) return std::move(*result);
+      if (!status_of(*result).passing()) {
+        answered();
+        return std::move(*result);
+      }
       last = status_of(*result);
       if (runtime_.now() + pause >= deadline_) break;
       sleep(std::max<std::chrono::nanoseconds>(
@@ -119,7 +126,8 @@ class Ask {
   ObjectStore& store_;
   Runtime& runtime_;
   const Cause cause_;
-  const TimePoint deadline_;
+  const std::optional<Duration> patience_;
+  TimePoint deadline_;
 };
 
 }  // namespace wp

@@ -40,8 +40,9 @@ struct Batch {
     kExists,    // the store says that the slot is taken: by whom?
     kChecking,  // is being asked
     kStored,
-    kForeign,  // the slot is another's
-    kGone,     // the slot was taken, and is reclaimed: by whom cannot be known
+    kForeign,     // the slot is another's
+    kUnreadable,  // it is taken, but what lies there is no slot
+    kGone,        // the slot was taken, and is reclaimed: by whom cannot be known
   };
   explicit Batch(uint64_t number_given) : number(number_given) {}
 
@@ -61,7 +62,8 @@ struct Batch {
   uint64_t bytes = 0, entries = 0;  // bytes as encoded
   int64_t time_base_ms = 0;
   TimePoint oldest = kNever;
-  uint64_t gathering_bytes = 0;  // counted as such
+  uint64_t chunk_bytes = 0;      // of all chunks
+  uint64_t gathering_bytes = 0;  // of RAM, counted as such
   RamUse uploading;
 
   // What was made of it.
@@ -70,7 +72,8 @@ struct Batch {
   SlotIndex index;
   std::vector<BlockPtr> blocks;
   std::shared_ptr<ByteVector> body;
-  uint32_t tries = 0;
+  uint32_t tries = 0;     // puts
+  uint32_t failures = 0;  // since something last went well
   TimePoint retry_at{};
 
   bool finished = false;

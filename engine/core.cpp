@@ -49,9 +49,39 @@ Status EngineCore::may_wait(std::string_view tried) const {
 
 // --------------------------------------------------------------------------------------- look-ups
 
+void EngineCore::reload_begin() {
+  MutexLock guard(mutex);
+  while (reloading_) runtime->wait(guard, reloaded_, kNever);
+  reloading_ = true;
+}
+
+void EngineCore::reload_end() {
+  MutexLock guard(mutex);
+  reloading_ = false;
+  ++reloads_;
+  reloaded_.notify_all();
+}
+
+uint64_t EngineCore::reloads_settled() {
+  MutexLock guard(mutex);
+  while (reloading_) runtime->wait(guard, reloaded_, kNever);
+  return reloads_;
+}
+
+template <class T, class Read>
+Result<T> EngineCore::read_view(Read read) {
+  for (;;) {
+    const uint64_t before = reloads_settled();
+    Result<T> result = read(*view);
+    if (reloads_settled() != before) continue;
+    if (!result) return of_view(result.status());
+    return result;
+  }
+}
+
 // The view is read with no lock held; what it said counts only if nothing went from RAM to the view
 // meanwhile.
-Result<LogStatePtr> EngineCore::find_log(std::string_view name) {
+Result<LogStatePtr> EngineCore::find_log(std::string_view name, bool* created) {
   for (;;) {
     uint64_t generation;
     {
@@ -59,51 +89,67 @@ Result<LogStatePtr> EngineCore::find_log(std::string_view name) {
       if (LogStatePtr state = ledger.in_ram(name)) return state;
       generation = ledger.generation();
     }
-    auto row = view->log_by_name(name);
-    if (!row) return of_view(row.status());
+    auto row = read_view<std::optional<LogRow>>([&](View& v) { return v.log_by_name(name); });
+    if (!row) return row.status();
     MutexLock guard(mutex);
     if (LogStatePtr state = ledger.in_ram(name)) return state;
     if (ledger.generation() != generation) continue;
-    if (!*row || ledger.forgotten((*row)->id)) return LogStatePtr();
-    return ledger.load(**row);
+    if (*row && !ledger.forgotten((*row)->id)) return ledger.load(**row);
+    if (created == nullptr) return LogStatePtr();
+    *created = true;
+    return ledger.create(name);
   }
 }
 
+Result<Nonce> EngineCore::owner_of(Epoch epoch) {
+  {
+    MutexLock guard(mutex);
+    if (const Nonce owner = ledger.owner_of(epoch)) return owner;
+  }
+  auto row = read_view<std::optional<EpochRow>>([&](View& v) { return v.epoch(epoch); });
+  if (!row) return row.status();
+  if (!*row) return Nonce{0};
+  MutexLock guard(mutex);
+  ledger.set_owner(epoch, (*row)->owner);
+  return (*row)->owner;
+}
+
+// What changes while the view is read stays in RAM, which has the last word.
 Result<std::vector<LogStatePtr>> EngineCore::all_logs() {
   constexpr size_t kPage = 1000;
-  for (;;) {
-    uint64_t generation;
-    {
-      MutexLock guard(mutex);
-      generation = ledger.generation();
-    }
-    std::vector<LogRow> rows;
-    for (std::string after;;) {
-      auto page = view->logs(after, kPage);
-      if (!page) return of_view(page.status());
-      if (page->empty()) break;
-      after = page->back().name;
-      std::move(page->begin(), page->end(), std::back_inserter(rows));
-      if (page->size() < kPage) break;
-    }
+  {
     MutexLock guard(mutex);
-    if (ledger.generation() != generation) continue;
-    std::map<std::string, LogStatePtr> found;
-    for (const LogRow& row : rows) {
-      if (ledger.in_ram(row.id) || ledger.forgotten(row.id)) continue;
-      // Not taken into RAM for good: a root may have a million logs.
-      auto state = std::make_shared<LogState>(row.id, row.name);
-      state->row = row;
-      state->lsn_given = row.lsn_next - 1;
-      found[row.name] = std::move(state);
-    }
-    ledger.each_in_ram([&](const LogStatePtr& state) {
-      if (!state->dropping) found[state->name] = state;
-    });
-    std::vector<LogStatePtr> logs;
-    for (auto& [name, state] : found) logs.push_back(std::move(state));
-    return logs;
+    ledger.keep_in_ram(true);
   }
+  auto rows = read_view<std::vector<LogRow>>([&](View& v) -> Result<std::vector<LogRow>> {
+    std::vector<LogRow> all;
+    for (std::string after;;) {
+      auto page = v.logs(after, kPage);
+      if (!page) return page;
+      if (!page->empty()) after = page->back().name;
+      const bool last = page->size() < kPage;
+      std::move(page->begin(), page->end(), std::back_inserter(all));
+      if (last) return all;
+    }
+  });
+  MutexLock guard(mutex);
+  std::map<std::string, LogStatePtr> found;
+  for (const LogRow& row : rows ? *rows : std::vector<LogRow>()) {
+    if (ledger.in_ram(row.id) || ledger.forgotten(row.id)) continue;
+    // Not taken into RAM for good: a root may have a million logs.
+    auto state = std::make_shared<LogState>(row.id, row.name);
+    state->row = row;
+    state->lsn_given = row.lsn_next - 1;
+    found[row.name] = std::move(state);
+  }
+  ledger.each_in_ram([&](const LogStatePtr& state) {
+    if (!state->dropping) found[state->name] = state;
+  });
+  ledger.keep_in_ram(false);
+  if (!rows) return rows.status();
+  std::vector<LogStatePtr> logs;
+  for (auto& [name, state] : found) logs.push_back(std::move(state));
+  return logs;
 }
 
 Result<std::vector<RunRow>> EngineCore::runs_from(LogState& log, Lsn lsn, size_t count_max) {
@@ -119,24 +165,22 @@ Result<std::vector<RunRow>> EngineCore::runs_from(LogState& log, Lsn lsn, size_t
       return std::vector<RunRow>(it, it + static_cast<ptrdiff_t>(count));
     }
   }
-  auto runs = view->runs(log.id, lsn, count_max);
-  if (!runs) return of_view(runs.status());
-  return runs;
+  return read_view<std::vector<RunRow>>([&](View& v) { return v.runs(log.id, lsn, count_max); });
 }
 
 Result<std::optional<RunRow>> EngineCore::run_at_time(LogState& log, int64_t time_ms) {
   std::optional<RunRow> in_ram;
   {
     MutexLock guard(mutex);
-    const auto it = std::find_if(log.recent.begin(), log.recent.end(), [&](const RunRow& run) {
-      return run.time_last_ms >= time_ms;
-    });
+    const auto it = std::find_if(log.recent.begin(), log.recent.end(),
+                                 [&](const RunRow& run) { return run.time_last_ms >= time_ms; });
     if (it != log.recent.end()) in_ram = *it;
     if (in_ram && it != log.recent.begin()) return in_ram;
   }
   // The first of those in RAM fits, or none does: perhaps an earlier one does.
-  auto run = view->run_at_time(log.id, time_ms);
-  if (!run) return of_view(run.status());
+  auto run =
+      read_view<std::optional<RunRow>>([&](View& v) { return v.run_at_time(log.id, time_ms); });
+  if (!run) return run.status();
   return *run ? run : in_ram;
 }
 

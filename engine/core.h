@@ -35,8 +35,11 @@ class EngineCore {
   // The same for a call that waits.
   Status may_wait(std::string_view tried) const;
 
-  // The log of that name in RAM, from the view if need be; null: there is none.
-  Result<LogStatePtr> find_log(std::string_view name) WP_EXCLUDES(mutex);
+  // The log of that name in RAM, from the view if need be; null: there is none. With `created` it
+  // is made where there is none, and told.
+  Result<LogStatePtr> find_log(std::string_view name, bool* created = nullptr) WP_EXCLUDES(mutex);
+  // Who owned an epoch; 0: nobody that is known.
+  Result<Nonce> owner_of(Epoch epoch) WP_EXCLUDES(mutex);
   // All names, by the view and RAM together.
   Result<std::vector<LogStatePtr>> all_logs() WP_EXCLUDES(mutex);
   // Durable runs of a log in order, from the one that holds `lsn`.
@@ -49,6 +52,11 @@ class EngineCore {
   // root is closed, so that the next opening builds it anew. Gives the status back.
   Status of_view(Status status);
   std::string view_damage() const;
+
+  // A follower empties the view and fills it anew: nobody reads it meanwhile, and what was read
+  // across it does not count. reload_begin() returns when it is our turn.
+  void reload_begin() WP_EXCLUDES(mutex);
+  void reload_end() WP_EXCLUDES(mutex);
 
   // Readers that wait look again.
   void wake_readers() WP_REQUIRES(mutex);
@@ -70,11 +78,21 @@ class EngineCore {
 
   mutable Mutex mutex;
   std::string view_damage_ WP_GUARDED_BY(mutex);
+  bool reloading_ WP_GUARDED_BY(mutex) = false;
+  uint64_t reloads_ WP_GUARDED_BY(mutex) = 0;
+  CondVar reloaded_;
   Ledger ledger WP_GUARDED_BY(mutex);
 
   std::unique_ptr<ViewKeeper> keeper;
   std::unique_ptr<Writer> writer;      // null: read-only
   std::unique_ptr<Follower> follower;  // null: not read-only
+
+ private:
+  // How many reloads there were; waits for one under way.
+  uint64_t reloads_settled() WP_EXCLUDES(mutex);
+  // Reads the view so that no reload falls into it.
+  template <class T, class Read>
+  Result<T> read_view(Read read) WP_EXCLUDES(mutex);
 };
 
 }  // namespace wp

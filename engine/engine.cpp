@@ -43,13 +43,18 @@ Status read_only_status(const EngineCore& core) {
 // A follower knows what is durable now only by asking.
 Status look(EngineCore& core) {
   if (core.follower == nullptr || core.runtime->on_event_thread()) return {};
-  return core.follower->look(core.runtime->now() + core.options.open_timeout);
+  return core.follower->look();
 }
 
 Status not_found(EngineCore& core, std::string_view name) {
   std::string near;
-  const auto logs = core.all_logs();
-  if (logs && logs->size() <= kNamesComparedMax) {
+  bool few;
+  {
+    MutexLock lock(core.mutex);
+    few = core.ledger.head().logs <= kNamesComparedMax;
+  }
+  const auto logs = few ? core.all_logs() : Result<std::vector<LogStatePtr>>(Status());
+  if (few && logs) {
     std::vector<std::string_view> names;
     for (const LogStatePtr& log : *logs) names.push_back(log->name);
     near = nearest(name, names);
@@ -100,18 +105,10 @@ Result<Log> Engine::log(std::string_view name) {
     auto found = find(name);
     return found || found.code() != Code::kNotFound ? found : Result<Log>(read_only_status(core));
   }
-  auto state = core.find_log(name);
+  bool created = false;
+  auto state = core.find_log(name, &created);
   if (!state) return state.status();
-  if (*state == nullptr) {
-    bool created = false;
-    {
-      MutexLock lock(core.mutex);
-      *state = core.ledger.in_ram(name);
-      created = *state == nullptr;
-      if (created) *state = core.ledger.create(name);
-    }
-    if (created) core.writer->created(*state);
-  }
+  if (created) core.writer->created(*state);
   return Log(shared_from_this(), *std::move(state));
 }
 
@@ -235,6 +232,7 @@ void Engine::abandon() {
     MutexLock lock(core.mutex);
     core.wake_readers();
   }
+  core.keeper->ended();
   if (core.writer != nullptr) {
     core.writer->fail(Status(Code::kClosed, "use " + core.url + ": it was closed; open it again"));
   }

@@ -10,6 +10,8 @@ namespace {
 
 // What was not looked at for so long may have been reclaimed: half of the shortest grace.
 constexpr std::chrono::minutes kGroundHolds{30};
+// How long a store that does not answer is waited for.
+constexpr Duration kPatience{5'000};
 // So much may be in RAM before it goes to the view.
 constexpr uint64_t kSlotsInRam = 64;
 
@@ -31,21 +33,15 @@ class Follower::Turn {
   Follower& follower_;
 };
 
-Status Follower::look(TimePoint deadline) {
+Status Follower::look() {
   {
     MutexLock lock(core_.mutex);
-    while (looking_) {
-      core_.runtime->wait(lock, looked_, deadline);
-      if (looking_ && deadline != kNever && core_.runtime->now() >= deadline) {
-        return Status(Code::kTimeout,
-                      "follow " + core_.url + ": the store does not answer in time");
-      }
-    }
+    while (looking_) core_.runtime->wait(lock, looked_, kNever);
     looking_ = true;
   }
   const Turn turn(*this);
   bool news = false;
-  const Status status = walk(deadline, &news);
+  const Status status = walk(&news);
   MutexLock lock(core_.mutex);
   const TimePoint now = core_.runtime->now();
   looked_at_ = now;
@@ -56,27 +52,29 @@ Status Follower::look(TimePoint deadline) {
   return status;
 }
 
-Status Follower::look_if_due(TimePoint deadline, TimePoint* next) {
+Status Follower::look_if_due(TimePoint* next) {
   {
     MutexLock lock(core_.mutex);
     *next = next_look_;
     // While another looks, its news wake whoever waits.
-    if (looking_ || core_.runtime->now() < next_look_) return {};
+    const TimePoint now = core_.runtime->now();
+    if (looking_) *next = now + core_.options.follow_pause_min;
+    if (looking_ || now < next_look_) return {};
   }
-  Status status = look(deadline);
+  Status status = look();
   MutexLock lock(core_.mutex);
   *next = next_look_;
   return status;
 }
 
-Status Follower::walk(TimePoint deadline, bool* news) {
-  Walker walker(core_, Cause::kProbe, deadline);
+Status Follower::walk(bool* news) {
+  Walker walker(core_, Cause::kProbe, kPatience, true);
   Position before;
   bool slept;
   {
     MutexLock lock(core_.mutex);
     before = core_.ledger.head().last;
-    slept = core_.runtime->now() - looked_at_ > kGroundHolds && looked_at_ != TimePoint{};
+    slept = core_.runtime->now() - looked_at_ > kGroundHolds;
   }
   auto step = walker.to_tail();
   if (!step) return step.status();
@@ -130,15 +128,20 @@ Result<bool> Follower::behind(Walker& walker, const std::string& newest) {
 }
 
 Status Follower::go_on_from_checkpoint(Walker& walker, const std::vector<std::string>& keys) {
-  std::vector<LogStatePtr> held;
+  struct Reload {  // also where a wait is left by an exception
+    explicit Reload(EngineCore& core_given) : core(core_given) { core.reload_begin(); }
+    ~Reload() { core.reload_end(); }
+    EngineCore& core;
+  };
   {
-    MutexLock lock(core_.mutex);
-    held = core_.ledger.held();
-  }
-  if (Status status = walker.load_checkpoint(keys); !status.ok()) return status;
-  {
-    MutexLock lock(core_.mutex);
-    if (Status status = core_.ledger.adopt(held); !status.ok()) return status;
+    const Reload reload(core_);
+    // Not an older one: what is known already is not to be forgotten.
+    const Status status = walker.load_checkpoint({keys.front()});
+    if (status.code() == Code::kNotFound) {
+      return Status(Code::kCorrupt, "follow " + core_.url + ": " + keys.front() +
+                                        " is ahead, but cannot be read; see docs/OPERATIONS.md");
+    }
+    if (!status.ok()) return status;
   }
   auto step = walker.to_tail();
   if (!step) return step.status();

@@ -11,23 +11,23 @@ namespace wp {
 
 class Follower {
  public:
-  explicit Follower(EngineCore& core) : core_(core) {}
+  explicit Follower(EngineCore& core) : core_(core), looked_at_(core.runtime->now()) {}
 
   // Looks for news now, all there are. Any thread; one looks, the others wait for it.
-  Status look(TimePoint deadline);
+  Status look();
   // The same for a subscriber that waits: looks when it is time to, and says when that is next.
-  Status look_if_due(TimePoint deadline, TimePoint* next);
+  Status look_if_due(TimePoint* next);
 
  private:
   class Turn;
-  Status walk(TimePoint deadline, bool* news);
+  Status walk(bool* news);
   Status check_ground(Walker& walker);
   Result<bool> behind(Walker& walker, const std::string& newest);
   Status go_on_from_checkpoint(Walker& walker, const std::vector<std::string>& keys);
 
   EngineCore& core_;
   bool looking_ WP_GUARDED_BY(core_.mutex) = false;
-  TimePoint looked_at_ WP_GUARDED_BY(core_.mutex){};
+  TimePoint looked_at_ WP_GUARDED_BY(core_.mutex);
   TimePoint next_look_ WP_GUARDED_BY(core_.mutex){};
   Duration pause_ WP_GUARDED_BY(core_.mutex){0};
   CondVar looked_;

@@ -20,6 +20,9 @@
 namespace wp {
 
 inline constexpr uint32_t kFormatVersion = 1;
+// An owner has at most so many slots under way behind the newest acknowledged one. Openers of any
+// version rely on it.
+inline constexpr uint64_t kPutsInFlightMax = 256;
 // kUnsupported, of an object ("root") that is whole and of a version that is not known here.
 Status other_version(std::string_view object, uint64_t version);
 

@@ -19,6 +19,8 @@ void Ledger::begin(const ViewHead& head, View* view) {
   dropped_.clear();
   epochs_.clear();
   slots_.clear();
+  taken_slots_.clear();
+  taken_bytes_ = 0;
   count_pending();
 }
 
@@ -76,6 +78,14 @@ void Ledger::unname(const LogStatePtr& state, bool undo) {
   }
 }
 
+void Ledger::keep_in_ram(bool on) {
+  kept_in_ram_ += on ? 1 : -1;
+  if (kept_in_ram_ != 0) return;
+  for (const LogId id : forget_later_) forgotten_.erase(id);
+  forget_later_.clear();
+  if (by_id_.size() >= trim_at_) trim();
+}
+
 void Ledger::trim() {
   std::vector<LogId> ids;
   for (const auto& [id, state] : by_id_) ids.push_back(id);
@@ -86,7 +96,7 @@ void Ledger::trim() {
 // Whoever appended to it and waits holds it too.
 void Ledger::let_go(LogId id) {
   const auto it = by_id_.find(id);
-  if (it == by_id_.end()) return;
+  if (it == by_id_.end() || kept_in_ram_ != 0) return;
   const LogState& state = *it->second;
   if (it->second.use_count() > 1 || state.unapplied != 0 || !state.durable) return;
   const auto name = by_name_.find(state.name);
@@ -124,14 +134,10 @@ Status Ledger::adopt(const std::vector<LogStatePtr>& held) {
   return {};
 }
 
-Result<Nonce> Ledger::owner_of(Epoch epoch) {
+Nonce Ledger::owner_of(Epoch epoch) const {
   const auto it = owners_.find(epoch);
   if (it != owners_.end()) return it->second;
-  if (head_.next.epoch == epoch) return head_.next.owner;
-  auto row = view_->epoch(epoch);
-  if (!row) return row.status();
-  if (!*row) return Nonce{0};
-  return owners_[epoch] = (*row)->owner;
+  return head_.next.epoch == epoch ? head_.next.owner : 0;
 }
 
 // ------------------------------------------------------------------------------------ the journal
@@ -157,8 +163,7 @@ Result<bool> Ledger::has_durable(LogId id) {
   return row->has_value();
 }
 
-Status Ledger::check(const SlotHeader& header, const SlotIndex& index,
-                     std::vector<LogStatePtr>* runs_of) {
+Status Ledger::check(const SlotHeader& header, const SlotIndex& index, Resolved* resolved) {
   if (!fits(header)) return Status(Code::kCorrupt, "it does not follow the slot before it");
   std::set<LogId> created;
   for (const Record& record : index.records) {
@@ -169,14 +174,16 @@ Status Ledger::check(const SlotHeader& header, const SlotIndex& index,
         return Status(Code::kCorrupt, "it creates a log that exists");
       }
     } else if (!created.contains(record.log)) {
+      // Of a log that is gone already: without effect.
       auto state = resolve(record.log);
-      if (!state) return state.status();
+      if (!state && !view_status_.ok()) return state.status();
+      if (state) resolved->held.push_back(*std::move(state));
     }
   }
   for (const Run& run : index.runs) {
     if (created.contains(run.log)) {
       if (run.lsn_first != 1) return Status(Code::kCorrupt, "a new log begins with another LSN");
-      runs_of->push_back(nullptr);  // perhaps not made yet
+      resolved->runs.push_back(nullptr);  // perhaps not made yet
       continue;
     }
     auto state = resolve(run.log);
@@ -186,22 +193,22 @@ Status Ledger::check(const SlotHeader& header, const SlotIndex& index,
                                         std::to_string(run.lsn_first) + ", and not at " +
                                         std::to_string((*state)->row.lsn_next));
     }
-    runs_of->push_back(*std::move(state));
+    resolved->runs.push_back(*std::move(state));
   }
   return {};
 }
 
 Status Ledger::apply(const SlotHeader& header, const Digest& digest, const SlotIndex& index) {
-  std::vector<LogStatePtr> runs_of;
+  Resolved resolved;
   view_status_ = {};
-  if (Status status = check(header, index, &runs_of); !status.ok()) return status;
+  if (Status status = check(header, index, &resolved); !status.ok()) return status;
 
   for (const Record& record : index.records) {
     if (record.type == RecordType::kCreate) apply_create(record);
   }
   for (size_t i = 0; i < index.runs.size(); ++i) {
     const Run& run = index.runs[i];
-    apply_run(header, run, runs_of[i] ? *runs_of[i] : *by_id_.at(run.log));
+    apply_run(header, run, resolved.runs[i] ? *resolved.runs[i] : *by_id_.at(run.log));
   }
   for (const Record& record : index.records) {
     if (record.type == RecordType::kTruncate) apply_truncate(record);
@@ -268,6 +275,7 @@ void Ledger::apply_run(const SlotHeader& header, const Run& run, LogState& state
 
 void Ledger::apply_truncate(const Record& record) {
   const LogStatePtr state = in_ram(record.log);
+  if (state == nullptr) return;
   LogRow& row = state->row;
   if (record.lsn_first <= row.lsn_first || record.lsn_first > row.lsn_next) return;
   row.lsn_first = record.lsn_first;
@@ -283,6 +291,7 @@ void Ledger::apply_truncate(const Record& record) {
 
 void Ledger::apply_drop(const Record& record) {
   const LogStatePtr state = in_ram(record.log);
+  if (state == nullptr) return;
   state->dropping = true;
   state->dropped = true;
   unname(state, false);
@@ -320,10 +329,12 @@ ViewDelta Ledger::take() {
   dropped_.clear();
   for (const auto& [epoch, row] : epochs_) delta.epochs.push_back(row);
   epochs_.clear();
+  taken_slots_.insert(taken_slots_.end(), slots_.begin(), slots_.end());
   delta.slots = std::move(slots_);
   slots_.clear();
   delta.head = head_;
   pending_ = false;
+  taken_bytes_ = pending_bytes_;
   count_pending();
   return delta;
 }
@@ -342,8 +353,23 @@ void Ledger::applied(const ViewDelta& delta) {
     --it->second->unapplied;
     let_go(row.id);
   }
-  for (const LogId id : delta.dropped) forgotten_.erase(id);
+  for (const LogId id : delta.dropped) {
+    if (kept_in_ram_ != 0) {
+      forget_later_.push_back(id);
+    } else {
+      forgotten_.erase(id);
+    }
+  }
+  taken_slots_.clear();
+  taken_bytes_ = 0;
+  count_pending();
   ++generation_;
+}
+
+std::vector<SlotRow> Ledger::slots_behind() const {
+  std::vector<SlotRow> slots = taken_slots_;
+  slots.insert(slots.end(), slots_.begin(), slots_.end());
+  return slots;
 }
 
 }  // namespace wp

@@ -81,6 +81,8 @@ class Ledger {
   uint64_t generation() const { return generation_; }
   // Takes a row of the view into RAM.
   LogStatePtr load(const LogRow& row);
+  // While this is on, nothing leaves RAM for the view: what changes meanwhile is in RAM.
+  void keep_in_ram(bool on);
   LogStatePtr create(std::string_view name);
   // The name is free again; with `undo` the log never was.
   void unname(const LogStatePtr& state, bool undo);
@@ -90,8 +92,9 @@ class Ledger {
   // or dropped.
   std::vector<LogStatePtr> held() const;
   Status adopt(const std::vector<LogStatePtr>& held);
-  // Who owned an epoch; 0: nobody that is known.
-  Result<Nonce> owner_of(Epoch epoch);
+  // Who owned an epoch, as far as it was met; 0: the view may know.
+  Nonce owner_of(Epoch epoch) const;
+  void set_owner(Epoch epoch, Nonce owner) { owners_[epoch] = owner; }
 
   // ---- the journal
 
@@ -106,15 +109,19 @@ class Ledger {
   // ---- the view
 
   uint64_t pending_slots() const { return slots_.size(); }
+  // Slots that the view may not have yet, those included that are on their way to it.
+  std::vector<SlotRow> slots_behind() const;
   bool pending() const { return pending_; }
   ViewDelta take();
   // What take() gave is in the view.
   void applied(const ViewDelta& delta);
-  // Slots that the view does not have, but for those taken.
-  const std::vector<SlotRow>& slots() const { return slots_; }
 
  private:
-  Status check(const SlotHeader& header, const SlotIndex& index, std::vector<LogStatePtr>* runs_of);
+  // The states of the runs' logs, and of all that must stay in RAM until the slot is applied.
+  struct Resolved {
+    std::vector<LogStatePtr> runs, held;
+  };
+  Status check(const SlotHeader& header, const SlotIndex& index, Resolved* resolved);
   Result<LogStatePtr> resolve(LogId id);
   Result<bool> has_durable(LogId id);
   void apply_create(const Record& record);
@@ -135,6 +142,8 @@ class Ledger {
   std::map<Epoch, Nonce> owners_;  // that were met; the view may not have them yet
   LogId log_id_given_ = 0;
   uint64_t generation_ = 0;
+  uint32_t kept_in_ram_ = 0;
+  std::vector<LogId> forget_later_;
   size_t trim_at_ = 1024;
 
   // Changes since take().
@@ -144,7 +153,9 @@ class Ledger {
   std::vector<LogId> dropped_;
   std::map<Epoch, EpochRow> epochs_;
   std::vector<SlotRow> slots_;
-  uint64_t pending_bytes_ = 0;
+  std::vector<SlotRow> taken_slots_;  // on their way to the view
+  uint64_t taken_bytes_ = 0;
+  uint64_t pending_bytes_ = 0;  // of both, as counted
 };
 
 }  // namespace wp

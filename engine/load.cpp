@@ -25,11 +25,7 @@ Load::Load(EngineCore& core, LogStatePtr log, const RunRow& run, Lsn from, bool 
       use_(core.ram, Ram::kReading, bytes_wanted) {}
 
 void Load::start() {
-  Result<Nonce> owner{Nonce{0}};
-  {
-    MutexLock lock(core_.mutex);
-    owner = core_.ledger.owner_of(run_.epoch);
-  }
+  const auto owner = core_.owner_of(run_.epoch);
   if (!owner) return finish(owner.status());
   slot_ = {run_.epoch, *owner, run_.seq};
   key_ = slot_key(slot_);
@@ -126,6 +122,7 @@ void Load::choose_pieces(const Run& run) {
   }
   MutexLock lock(core_.mutex);
   lsn_end_ = pieces_.back().lsn_first + pieces_.back().count;
+  use_ = RamUse(core_.ram, Ram::kReading, std::max(bytes, bytes_wanted_));
 }
 
 void Load::get_blocks() {

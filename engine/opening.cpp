@@ -42,6 +42,12 @@ Status Walker::of_view(Status status) {
 }
 
 Result<std::vector<std::string>> Walker::checkpoints() {
+  auto keys = list_checkpoints();
+  if (keys) known_ = *keys;
+  return keys;
+}
+
+Result<std::vector<std::string>> Walker::list_checkpoints() {
   std::vector<std::string> keys;
   for (std::string after;;) {
     ListResult listed = ask_.list(std::string(kCheckpointPrefix), after);
@@ -55,18 +61,42 @@ Result<std::vector<std::string>> Walker::checkpoints() {
     after = listed.objects.back().key;
   }
   std::reverse(keys.begin(), keys.end());  // the names sort by position
-  known_ = keys;
   return keys;
 }
 
 Result<bool> Walker::new_checkpoint() {
-  const auto before = known_;
-  auto now = checkpoints();
+  auto now = list_checkpoints();
   if (!now) return now.status();
   for (const std::string& key : *now) {
-    if (std::find(before.begin(), before.end(), key) == before.end()) return true;
+    if (std::find(known_.begin(), known_.end(), key) == known_.end()) return true;
   }
   return false;
+}
+
+// An owner puts a slot only while the one so far before it is acknowledged, and so was stored.
+// (Fewer slots behind an absent one are what a crash leaves.) And checkpoints are only of slots
+// that were acknowledged.
+Status Walker::check_tail() {
+  SlotId next;
+  std::string mine;
+  {
+    MutexLock lock(core_.mutex);
+    next = core_.ledger.head().next;
+    const SlotId& last = core_.ledger.head().last.slot;
+    mine = checkpoint_key(last.epoch, last.seq);
+  }
+  const auto gone = [&](const std::string& sign) {
+    return Status(Code::kCorrupt, "open " + core_.url + ": " + slot_key(next) + " is gone, but " +
+                                      sign + " is there; put it back, see docs/OPERATIONS.md");
+  };
+  if (!known_.empty() && known_.front() > mine) return gone(known_.front());
+  const std::string prefix = epoch_prefix(next);
+  const ListResult listed =
+      ask_.list(prefix, prefix + hex_number(next.seq + kPutsInFlightMax - 1, 12), 1);
+  if (!listed.status.ok()) return to_status(listed.status);
+  SlotId far;
+  if (listed.objects.empty() || !parse_slot_key(listed.objects.front().key, &far)) return {};
+  return gone(listed.objects.front().key);
 }
 
 Result<SlotIndex> Walker::read_index(const std::string& key, const SlotHeader& header,
@@ -175,12 +205,14 @@ Result<Walker::Step> Walker::to_tail() {
       many = core_.ledger.pending_slots() >= kSlotsInRamMax;
     }
     if (!many) continue;
-    auto moved = new_checkpoint();
-    if (!moved) return moved.status();
-    if (*moved) {
-      misfit_ = Status(Code::kUnavailable,
-                       "walk the journal of " + core_.url + ": it is being reclaimed; try again");
-      return Step::kMisfit;
+    if (!follows_) {
+      auto moved = new_checkpoint();
+      if (!moved) return moved.status();
+      if (*moved) {
+        misfit_ = Status(Code::kUnavailable, "walk the journal of " + core_.url +
+                                                 ": it is being reclaimed; try again");
+        return Step::kMisfit;
+      }
     }
     if (Status status = apply_to_view(); !status.ok()) return status;
   }
@@ -216,8 +248,9 @@ Status Walker::load(const std::string& key) {
   if (!view_status.ok()) return of_view(view_status);
   if (!head) return head.status();
   MutexLock lock(core_.mutex);
+  const auto held = core_.ledger.held();
   core_.ledger.begin(head->head, core_.view.get());
-  return {};
+  return of_view(core_.ledger.adopt(held));
 }
 
 Status Walker::load_checkpoint(const std::vector<std::string>& keys) {
@@ -235,17 +268,13 @@ Status Walker::load_checkpoint(const std::vector<std::string>& keys) {
 // ---------------------------------------------------------------------------------------- opening
 
 Opening::Opening(EngineCore& core)
-    : core_(core), walker_(core, Cause::kOpen, core.runtime->now() + core.options.open_timeout) {}
+    : core_(core), walker_(core, Cause::kOpen, core.options.open_timeout, false) {}
 
 Status Opening::run() {
   bool created = false;
   if (Status status = find_root(&created); !status.ok()) return status;
   if (created) {
-    if (Status status = begin_at_root(); !status.ok() && !walker_.view_failed()) return status;
-    if (walker_.view_failed()) {
-      if (Status status = view_is_lost({}); !status.ok()) return status;
-      if (Status status = begin_at_root(); !status.ok()) return status;
-    }
+    if (Status status = begin_at_root(); !status.ok()) return status;
     first_slot_ = {1, root_.creator, 0};
     return {};
   }
@@ -259,15 +288,14 @@ Status Opening::run() {
 
 // A view that is damaged is emptied; one that cannot be written is replaced by one in memory.
 Status Opening::view_is_lost(const Status& why) {
-  if (!why.ok()) core_.say(Level::kWarning, why.message() + " (the view is built anew)");
+  core_.say(Level::kWarning, why.message() + " (the view is built anew)");
   from_checkpoint_ = true;
   if (core_.view->reset().ok() && why.code() == Code::kCorrupt) return {};
-  if (core_.spare_view == nullptr) {
-    return why.ok() ? Status(Code::kUnavailable, "the view of " + core_.url + " cannot be written")
-                    : why;
-  }
-  core_.view = core_.spare_view();
+  if (core_.spare_view == nullptr) return why;
+  auto spare = core_.spare_view();
   core_.spare_view = nullptr;
+  if (spare == nullptr) return why;
+  core_.view = std::move(spare);
   return {};
 }
 
@@ -338,11 +366,8 @@ Status Opening::find_root(bool* created) {
 }
 
 Status Opening::begin_at_root() {
-  const Status status = core_.view->reset();
-  if (!status.ok()) {
-    // Nothing of it is needed, and it may get better: the keeper tries again.
-    auto head = core_.view->head();
-    if (!head || *head) return view_is_lost(status);
+  if (Status status = core_.view->reset(); !status.ok()) {
+    if (status = view_is_lost(status); !status.ok()) return status;
   }
   MutexLock lock(core_.mutex);
   core_.ledger.begin_new(root_, root_digest_, core_.view.get());
@@ -459,6 +484,13 @@ Status Opening::attempt() {
 }
 
 Result<Opening::Outcome> Opening::finish_at_tail() {
+  if (Status status = walker_.check_tail(); !status.ok()) {
+    // Unless it was reclaimed under the walk.
+    auto moved = walker_.new_checkpoint();
+    if (!moved || !*moved) return status;
+    from_checkpoint_ = true;
+    return Outcome::kStartAgain;
+  }
   if (!core_.options.read_only) {
     auto fenced = put_fence();
     if (!fenced || *fenced != Outcome::kDone) return fenced;
@@ -518,7 +550,7 @@ void Opening::count_slots_since(const std::vector<std::string>& checkpoints) {
   if (!checkpoints.empty() && parse_checkpoint_key(checkpoints.front(), &epoch, &seq)) {
     const auto rows = core_.view->slots(epoch, seq + 1, core_.options.checkpoint_slots);
     MutexLock lock(core_.mutex);
-    if (rows) slots = rows->size() + core_.ledger.slots().size();
+    if (rows) slots = rows->size() + core_.ledger.pending_slots();
   } else {
     MutexLock lock(core_.mutex);
     slots = core_.ledger.head().slots;

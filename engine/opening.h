@@ -17,8 +17,10 @@ namespace wp {
 // while a call runs.
 class Walker {
  public:
-  Walker(EngineCore& core, Cause cause, TimePoint deadline)
-      : core_(core), ask_(*core.store, *core.runtime, cause, deadline) {}
+  // A follower's view may be written as the walk goes: it is looked at after each, and built anew
+  // where it was led astray.
+  Walker(EngineCore& core, Cause cause, std::optional<Duration> patience, bool follows)
+      : core_(core), ask_(*core.store, *core.runtime, cause, patience), follows_(follows) {}
 
   enum class Step : uint8_t {
     kApplied,
@@ -34,9 +36,13 @@ class Walker {
 
   // Names of checkpoints, the newest first; the walk begins on the ground that they stand for.
   Result<std::vector<std::string>> checkpoints();
-  // Whether there is one that checkpoints() did not give before.
+  // Whether there is one that the last checkpoints() did not give.
   Result<bool> new_checkpoint();
+  // Where the walk has ended, is that the end? Slots far behind it say that one is gone; so does a
+  // checkpoint past it.
+  Status check_tail();
   // Goes on from the newest of them that is whole, whatever the view was. kNotFound: none is.
+  // Logs that somebody holds are as the checkpoint has them, or dropped.
   Status load_checkpoint(const std::vector<std::string>& keys);
   // Writes what was applied to the view. Only on ground that is known to be real: see opening.cpp.
   Status apply_to_view();
@@ -46,6 +52,7 @@ class Walker {
   Ask& ask() { return ask_; }
 
  private:
+  Result<std::vector<std::string>> list_checkpoints();
   Result<Step> take(const std::string& key, GetResult head);
   Result<Step> walk_listed();
   Result<SlotIndex> read_index(const std::string& key, const SlotHeader& header,
@@ -55,6 +62,7 @@ class Walker {
 
   EngineCore& core_;
   Ask ask_;
+  const bool follows_;
   Status misfit_;
   std::vector<std::string> known_;
   bool view_failed_ = false;

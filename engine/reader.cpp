@@ -244,17 +244,17 @@ bool Reader::Impl::open_piece(Status* status) {
   return false;
 }
 
+// False: the deadline passed, or it does not wait.
 Result<bool> Reader::Impl::wait_for_news(TimePoint deadline) {
-  if (!subscribe_ || deadline == TimePoint{}) return false;
+  if (!subscribe_) return false;
+  if (deadline == TimePoint{} && core_.follower == nullptr) return false;
   if (Status status = core_.may_wait("wait for log " + log_->name); !status.ok()) return status;
-  Lsn wanted = lsn_;
+  const Lsn wanted = lsn_;
   for (;;) {
     TimePoint until = deadline;
     if (core_.follower != nullptr) {
       TimePoint next_look = kNever;
-      Status status = core_.follower->look_if_due(deadline, &next_look);
-      if (status.code() == Code::kTimeout) return false;
-      if (!status.ok()) return status;
+      if (Status status = core_.follower->look_if_due(&next_look); !status.ok()) return status;
       until = std::min(until, next_look);
     }
     MutexLock lock(core_.mutex);
@@ -330,7 +330,8 @@ Result<bool> Reader::Impl::wait_for_load(bool may_wait) {
   if (Status status = core_.may_wait("read log " + log_->name); !status.ok()) return status;
   lock.lock();
   ++log_->readers_waiting;
-  while (!load.ready() && !core_.ended) core_.runtime->wait(lock, log_->news, kNever);
+  while (!load.ready() && !core_.ended && !log_->dropped)
+    core_.runtime->wait(lock, log_->news, kNever);
   --log_->readers_waiting;
   return true;
 }

@@ -21,7 +21,7 @@ class Verifier {
   Verifier(EngineCore& core, const Progress& progress)
       : core_(core),
         progress_(progress),
-        ask_(*core.store, *core.runtime, Cause::kVerify, kNever) {}
+        ask_(*core.store, *core.runtime, Cause::kVerify, std::nullopt) {}
 
   Status run();
 
@@ -36,6 +36,7 @@ class Verifier {
   Status check_root();
   Status check_slots();
   Status check_checkpoints();
+  std::vector<SlotRow> slots_behind();
   Status fill(std::deque<Object>& ahead);
   void check_slot(const SlotRow& row, const std::string& key, const GetResult& got);
   std::string check_body(const SlotHeader& header, Bytes object);
@@ -119,13 +120,20 @@ Status Verifier::check_root() {
   return {};
 }
 
+std::vector<SlotRow> Verifier::slots_behind() {
+  MutexLock lock(core_.mutex);
+  return core_.ledger.slots_behind();
+}
+
 Status Verifier::fill(std::deque<Object>& ahead) {
   while (ahead.size() < kAhead) {
     if (rows_.empty() && !rows_ended_) {
+      // First what the view lacks: what goes there meanwhile is then in both.
+      const auto behind = slots_behind();
       auto page = core_.view->slots(row_epoch_, row_seq_, kPage);
       if (!page) return page.status();
       if (page->empty()) {
-        *page = core_.keeper->slots_behind();
+        *page = behind;
         rows_ended_ = true;
       }
       for (const SlotRow& row : *page) {
@@ -145,11 +153,7 @@ Status Verifier::fill(std::deque<Object>& ahead) {
       return {};
     }
     rows_.pop_front();
-    Result<Nonce> owner{Nonce{0}};
-    {
-      MutexLock lock(core_.mutex);
-      owner = core_.ledger.owner_of(row.epoch);
-    }
+    const auto owner = core_.owner_of(row.epoch);
     if (!owner) return owner.status();
     Object object{row, slot_key({row.epoch, *owner, row.seq}), {}, {}};
     object.use = RamUse(core_.ram, Ram::kReading, row.bytes);
@@ -251,7 +255,7 @@ std::string Verifier::check_run(const SlotHeader& header, const SlotIndex& index
 }
 
 Status Verifier::check_checkpoints() {
-  Walker walker(core_, Cause::kVerify, kNever);
+  Walker walker(core_, Cause::kVerify, std::nullopt, false);
   auto keys = walker.checkpoints();
   if (!keys) return keys.status();
   at_.objects_total += keys->size();

@@ -19,7 +19,7 @@ constexpr size_t kCheckpointsKept = 2;
 }  // namespace
 
 void ViewKeeper::start() {
-  if (running_) return;
+  if (running_ || closed_ || core_.ended) return;
   running_ = true;
   core_.runtime->work([this] { run(); });
 }
@@ -55,21 +55,22 @@ void ViewKeeper::run() {
 
 // True: there is enough left to go on at once.
 bool ViewKeeper::apply_once() {
-  ViewDelta delta;
+  const ViewDelta* delta;  // only this, one at a time, changes it
   {
     MutexLock lock(core_.mutex);
+    if (closed_) return false;
     if (!stuck_) {
       if (!core_.ledger.pending()) return false;
       stuck_ = core_.ledger.take();
     }
-    delta = std::move(*stuck_);
+    delta = &*stuck_;
   }
-  const Status status = core_.view->apply(delta);
+  const Status status = core_.view->apply(*delta);
   std::string told;
   {
     MutexLock lock(core_.mutex);
     if (status.ok()) {
-      core_.ledger.applied(delta);
+      core_.ledger.applied(*delta);
       stuck_.reset();
       error_.clear();
       damaged_ = false;
@@ -77,7 +78,6 @@ bool ViewKeeper::apply_once() {
       not_before_ = {};
       return waited_for_ || core_.ledger.pending_slots() >= kSlotsAtOnce;
     }
-    stuck_ = std::move(delta);
     if (error_.empty()) told = status.message();
     error_ = status.to_string();
     damaged_ = status.code() == Code::kCorrupt;
@@ -96,7 +96,7 @@ Status ViewKeeper::drain(TimePoint deadline) {
   waited_for_ = true;
   Status status;
   bool tried = false;
-  while (running_ || stuck_ || core_.ledger.pending()) {
+  while (!core_.ended && (running_ || stuck_ || core_.ledger.pending())) {
     if (!running_) {
       if (tried && stuck_) {
         status = Status(Code::kUnavailable, "write the view of " + core_.url + ": " + error_);
@@ -113,14 +113,6 @@ Status ViewKeeper::drain(TimePoint deadline) {
   }
   waited_for_ = false;
   return status;
-}
-
-std::vector<SlotRow> ViewKeeper::slots_behind() {
-  MutexLock lock(core_.mutex);
-  std::vector<SlotRow> slots;
-  if (stuck_) slots = stuck_->slots;
-  slots.insert(slots.end(), core_.ledger.slots().begin(), core_.ledger.slots().end());
-  return slots;
 }
 
 std::string ViewKeeper::error() const {
@@ -204,22 +196,30 @@ void ViewKeeper::checkpoint_ended() {
   idle_.notify_all();
 }
 
+void ViewKeeper::ended() {
+  MutexLock lock(core_.mutex);
+  idle_.notify_all();
+}
+
 void ViewKeeper::close(bool checkpoint, TimePoint deadline) {
   const bool drained = core_.writer != nullptr && drain(deadline).ok();
   bool store = false, damaged = false;
   {
     MutexLock lock(core_.mutex);
-    store = drained && checkpoint && !storing_ && core_.view_damage_.empty() && core_.ledger.head().slots > slots_at_checkpoint_;
+    store = drained && checkpoint && !storing_ && core_.view_damage_.empty() &&
+            core_.ledger.head().slots > slots_at_checkpoint_;
     storing_ = storing_ || store;
   }
   if (store) store_checkpoint();
   {
     MutexLock lock(core_.mutex);
-    while (storing_) {
+    while (storing_ && !core_.ended) {
       core_.runtime->wait(lock, idle_, deadline);
       if (deadline != kNever && core_.runtime->now() >= deadline) break;
     }
     damaged = damaged_ || !core_.view_damage_.empty();
+    closed_ = true;
+    while (running_ && !core_.ended) core_.runtime->wait(lock, idle_, kNever);
   }
   if (damaged) (void)core_.view->reset();  // the next opening builds it anew
   if (Status status = core_.view->close(); !status.ok()) {

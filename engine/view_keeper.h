@@ -27,8 +27,8 @@ class ViewKeeper {
   // From the opening: how many slots lie behind the newest checkpoint.
   void set_slots_since_checkpoint(uint64_t slots);
 
-  // Slots that the view does not have yet.
-  std::vector<SlotRow> slots_behind();
+  // The root was abandoned: who waits here goes on.
+  void ended();
 
   std::string error() const;  // why the view is not being written; empty: it is
 
@@ -44,6 +44,7 @@ class ViewKeeper {
   void checkpoint_ended();
 
   EngineCore& core_;
+  bool closed_ WP_GUARDED_BY(core_.mutex) = false;  // nothing is applied any more
   bool running_ WP_GUARDED_BY(core_.mutex) = false;
   bool storing_ WP_GUARDED_BY(core_.mutex) = false;  // a checkpoint is on its way
   bool waited_for_ WP_GUARDED_BY(core_.mutex) = false;

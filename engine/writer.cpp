@@ -14,6 +14,8 @@ constexpr uint64_t kSealHereBytes = 32u << 10;
 // What compresses at once. More would only lie in RAM twice.
 constexpr uint32_t kSealingMax = 4;
 constexpr size_t kSpareChunksMax = 4;
+// So often a slot that is taken is read before what lies there is believed to be garbage.
+constexpr uint32_t kUnreadableTries = 5;
 // How far a thread that did not come for it moves the line on.
 constexpr int kPassesOfGuests = 6;
 constexpr int kPassesOfEventThread = 64;
@@ -54,6 +56,10 @@ Status Writer::refusal(const LogState& log) {
   return {};
 }
 
+uint64_t Writer::chunk_bytes() const {
+  return std::min<uint64_t>(core_.options.block_bytes, core_.options.fragment_bytes_max);
+}
+
 bool Writer::has_room(uint64_t bytes) {
   if (!open_->chunks.empty()) {
     const Block& chunk = *open_->chunks.back();
@@ -61,8 +67,9 @@ bool Writer::has_room(uint64_t bytes) {
   }
   // What is alone may be of any size: nothing would ever make more room for it.
   if (line_.empty() && open_->empty()) return true;
-  const uint64_t used = core_.ram.of(Ram::kGathering) + core_.ram.of(Ram::kUploading);
-  return used + std::max<uint64_t>(bytes, core_.options.block_bytes) <= core_.ram.writing_max();
+  const uint64_t used =
+      core_.ram.of(Ram::kGathering) + core_.ram.of(Ram::kUploading) + core_.ram.of(Ram::kIndex);
+  return used + std::max<uint64_t>(bytes, chunk_bytes()) <= core_.ram.writing_max();
 }
 
 WP_TSA(no_thread_safety_analysis)  // the caller's lock is given back and taken again
@@ -83,6 +90,7 @@ Status Writer::wait_for_room(MutexLock& lock, const LogState& log, uint64_t byte
       lock.unlock();
       pump(kPassesOfGuests);
       lock.lock();
+      if (Status status = refusal(log); !status.ok()) return status;
       if (has_room(bytes)) break;
     }
     ++waiting_for_room_;
@@ -103,8 +111,11 @@ void Writer::gather_entry(LogState& log, const LogStatePtr& hold, Bytes properti
                           int64_t wall_ms) {
   Batch& batch = *open_;
   if (log.batch != batch.number) {
-    if (!log.recorded) record({RecordType::kCreate, log.id, log.name, 0, 0}, hold);
-    log.recorded = true;
+    if (!log.recorded) {
+      record({RecordType::kCreate, log.id, log.name, 0, 0}, hold);
+      uncreated_.erase(log.id);
+      log.recorded = true;
+    }
     log.batch = batch.number;
     log.batch_run = static_cast<uint32_t>(batch.runs.size());
     batch.runs.push_back({hold, log.lsn_given + 1, 0, 0, 0, 0});
@@ -120,17 +131,16 @@ void Writer::gather_entry(LogState& log, const LogStatePtr& hold, Bytes properti
 
   const size_t most = payload.size() + properties.size() + kEntryOverheadBytesMax;
   if (batch.chunks.empty() || batch.chunks.back()->capacity - batch.chunks.back()->size < most) {
-    const size_t usual = static_cast<size_t>(
-        std::min<uint64_t>(core_.options.block_bytes, core_.options.fragment_bytes_max));
+    const auto usual = static_cast<size_t>(chunk_bytes());
     if (most <= usual && !spare_chunks_.empty()) {
       batch.chunks.push_back(std::move(spare_chunks_.back()));
       spare_chunks_.pop_back();
       batch.chunks.back()->size = 0;
+      core_.ram.sub(Ram::kCache, usual);
     } else {
       batch.chunks.push_back(std::make_shared<Block>(std::max(usual, most)));
     }
-    core_.ram.add(Ram::kGathering, batch.chunks.back()->capacity);
-    batch.gathering_bytes += batch.chunks.back()->capacity;
+    batch.chunk_bytes += batch.chunks.back()->capacity;
   }
   Block& chunk = *batch.chunks.back();
   std::byte* const at = chunk.data.get() + chunk.size;
@@ -148,6 +158,17 @@ void Writer::gather_entry(LogState& log, const LogStatePtr& hold, Bytes properti
   span.time_last_ms = time;
   chunk.size += bytes;
   batch.bytes += bytes;
+}
+
+// The chunks, and what is kept beside them: of small entries that may be more.
+void Writer::count_gathering() {
+  Batch& batch = *open_;
+  const uint64_t bytes = batch.chunk_bytes + batch.spans.capacity() * sizeof(BatchSpan) +
+                         batch.runs.capacity() * sizeof(BatchRun) +
+                         batch.dones.capacity() * (sizeof(batch.dones[0]) + sizeof(Result<Lsn>));
+  if (bytes == batch.gathering_bytes) return;
+  core_.ram.add(Ram::kGathering, bytes - batch.gathering_bytes);
+  batch.gathering_bytes = bytes;
 }
 
 Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloads,
@@ -191,6 +212,7 @@ Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloa
   if (done) open_->dones.emplace_back(std::move(done), log->lsn_given);
   const BatchPtr waited_for = durable ? open_ : nullptr;
   if (durable) open_->wanted = true;
+  count_gathering();
   const bool full = open_->bytes >= core_.options.fragment_bytes_max;
   bool post = false;
   if (full) {
@@ -223,11 +245,11 @@ void Writer::record(Record record, const LogStatePtr& log) {
 
 void Writer::created(const LogStatePtr& log) {
   MutexLock lock(core_.mutex);
-  uncreated_.push_back(log);
+  if (!log->recorded) uncreated_[log->id] = log;
 }
 
 void Writer::record_created() {
-  for (const auto& weak : uncreated_) {
+  for (const auto& [id, weak] : uncreated_) {
     const LogStatePtr log = weak.lock();
     if (log == nullptr || log->recorded || log->dropping) continue;
     record({RecordType::kCreate, log->id, log->name, 0, 0}, log);
@@ -282,6 +304,7 @@ Status Writer::flush(std::optional<Duration> timeout) {
   const TimePoint deadline = deadline_of(timeout);
   MutexLock lock(core_.mutex);
   if (!failed_.ok()) return failed_;
+  if (closing_) return Status(Code::kClosed, "flush " + core_.url + ": it was closed; reopen");
   record_created();
   BatchPtr batch;
   if (!open_->empty()) {
@@ -298,10 +321,8 @@ Status Writer::flush(std::optional<Duration> timeout) {
   return wait_for(lock, batch, deadline);
 }
 
-Status Writer::record_and_wait(Record change, const LogStatePtr& log) {
-  MutexLock lock(core_.mutex);
-  if (!failed_.ok()) return failed_;
-  if (closing_) return Status(Code::kClosed, "change " + log->name + ": the root was closed");
+WP_TSA(no_thread_safety_analysis)  // the caller's lock is given back and taken again
+Status Writer::record_and_wait(MutexLock& lock, Record change, const LogStatePtr& log) {
   record(std::move(change), log);
   open_->wanted = true;
   const BatchPtr batch = open_;
@@ -337,22 +358,23 @@ Status Writer::truncate(const LogStatePtr& log, Lsn upto) {
     if (!runs) return runs.status();
     if (!runs->empty()) change.bytes_begin = runs->front().bytes_begin;
   }
-  return record_and_wait(std::move(change), log);
+  MutexLock lock(core_.mutex);
+  if (Status status = refusal(*log); !status.ok()) return status;  // it may be dropped by now
+  return record_and_wait(lock, std::move(change), log);
 }
 
+// In one go: whoever takes the name from then on comes behind it in the journal.
 Status Writer::drop(const LogStatePtr& log) {
-  {
-    MutexLock lock(core_.mutex);
-    if (Status status = refusal(*log); !status.ok()) return status;
-    log->dropping = true;
-    core_.ledger.unname(log, !log->recorded);
-    if (!log->recorded) {
-      log->dropped = true;
-      log->news.notify_all();
-      return {};
-    }
+  MutexLock lock(core_.mutex);
+  if (Status status = refusal(*log); !status.ok()) return status;
+  log->dropping = true;
+  core_.ledger.unname(log, !log->recorded);
+  if (!log->recorded) {
+    log->dropped = true;
+    log->news.notify_all();
+    return {};
   }
-  return record_and_wait({RecordType::kDrop, log->id, "", 0, 0}, log);
+  return record_and_wait(lock, {RecordType::kDrop, log->id, "", 0, 0}, log);
 }
 
 // --------------------------------------------------------------------------------------- the line
@@ -481,7 +503,11 @@ void Writer::plan_puts(Work& work) {
   for (size_t i = 0; i < window; ++i) {
     const BatchPtr& batch = line_[i];
     // Nothing behind a slot that is another's will ever be ours.
-    if (batch->state == Batch::State::kForeign || batch->state == Batch::State::kGone) break;
+    const auto state = batch->state;
+    if (state == Batch::State::kForeign || state == Batch::State::kGone ||
+        state == Batch::State::kUnreadable) {
+      break;
+    }
     if (batch->state != Batch::State::kReady && batch->state != Batch::State::kExists) continue;
     if (batch->retry_at > now) {
       next = std::min(next, batch->retry_at);
@@ -509,6 +535,14 @@ void Writer::acknowledge(Work& work) {
                               " is another's; another opener took the root over: find out who, "
                               "then reopen");
       return fail_locked(fenced, fenced);
+    }
+    if (batch.state == Batch::State::kUnreadable) {
+      const Status unreadable(Code::kCorrupt,
+                              "append to " + core_.url + ": what lies at slot " +
+                                  slot_key(batch.header.slot) +
+                                  " is no slot, so whether ours was stored cannot be known; see "
+                                  "docs/OPERATIONS.md, then reopen");
+      return fail_locked(unreadable, unreadable);
     }
     if (batch.state == Batch::State::kGone) {
       const std::string what = "append to " + core_.url + ": another opener took the root over";
@@ -595,10 +629,9 @@ void Writer::seal_batch(const BatchPtr& batch) {
   batch->uploading = RamUse(core_.ram, Ram::kUploading, batch->body->size());
   core_.ram.sub(Ram::kGathering, batch->gathering_bytes);
   batch->gathering_bytes = 0;
-  const auto usual =
-      std::min<uint64_t>(core_.options.block_bytes, core_.options.fragment_bytes_max);
   for (auto& chunk : batch->chunks) {
-    if (spare_chunks_.size() < kSpareChunksMax && chunk->capacity == usual) {
+    if (spare_chunks_.size() < kSpareChunksMax && chunk->capacity == chunk_bytes()) {
+      core_.ram.add(Ram::kCache, chunk->capacity);
       spare_chunks_.push_back(std::move(chunk));
     }
   }
@@ -621,6 +654,7 @@ void Writer::put_done(const BatchPtr& batch, const StoreStatus& status) {
       last_answer_ = {};
     } else if (status.answer == Answer::kExists) {
       batch->state = Batch::State::kExists;
+      batch->failures = 0;
     } else if (status.answer != Answer::kCancelled) {
       retry_later(*batch, Batch::State::kReady, status);
     }
@@ -643,8 +677,20 @@ void Writer::check_done(const BatchPtr& batch, const GetResult& result) {
       const bool same =
           std::equal(result.bytes.begin(), result.bytes.end(), mine.begin(), mine.end()) &&
           result.object_bytes == batch->body->size();
-      batch->state = same ? Batch::State::kStored : Batch::State::kForeign;
-      last_answer_ = {};
+      const auto header = decode_header(result.bytes);
+      const bool whole =
+          header && header->root == batch->header.root && header->slot == batch->header.slot;
+      if (same) {
+        batch->state = Batch::State::kStored;
+        last_answer_ = {};
+      } else if (whole) {
+        batch->state = Batch::State::kForeign;
+      } else if (batch->failures >= kUnreadableTries) {
+        batch->state = Batch::State::kUnreadable;
+      } else {  // perhaps it was the way here
+        retry_later(*batch, Batch::State::kExists,
+                    {Answer::kUnknown, "get " + slot_key(batch->header.slot) + ": no slot", {}});
+      }
     } else if (result.status.answer == Answer::kNotFound) {
       batch->state = Batch::State::kGone;
     } else if (result.status.answer != Answer::kCancelled) {
@@ -657,7 +703,8 @@ void Writer::check_done(const BatchPtr& batch, const GetResult& result) {
 void Writer::retry_later(Batch& batch, Batch::State state, const StoreStatus& status) {
   batch.state = state;
   last_answer_ = status;
-  const auto most = std::min(kRetryMax, kRetryFirst * (1 << std::min<uint32_t>(batch.tries, 10)));
+  const auto most =
+      std::min(kRetryMax, kRetryFirst * (1 << std::min<uint32_t>(batch.failures++, 10)));
   const auto span = std::chrono::nanoseconds(most);
   // Half of it for sure, the other half by chance, so that a crowd does not come back at once.
   const auto chance =

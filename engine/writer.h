@@ -8,6 +8,7 @@
 #define WP_ENGINE_WRITER_H_
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -78,7 +79,10 @@ class Writer {
       WP_REQUIRES(core_.mutex);
   Status timeout_status() WP_REQUIRES(core_.mutex);
   TimePoint deadline_of(std::optional<Duration> timeout);
-  Status record_and_wait(Record record, const LogStatePtr& log);
+  Status record_and_wait(MutexLock& lock, Record record, const LogStatePtr& log)
+      WP_REQUIRES(core_.mutex);
+  uint64_t chunk_bytes() const;
+  void count_gathering() WP_REQUIRES(core_.mutex);
 
   void pump(int passes);
   void post_pump();
@@ -112,7 +116,7 @@ class Writer {
   Position chain_ WP_GUARDED_BY(core_.mutex);         // the last slot whose header is made
   uint32_t unfilled_ WP_GUARDED_BY(core_.mutex) = 0;  // batches in line that were not full
   uint32_t sealing_ WP_GUARDED_BY(core_.mutex) = 0;
-  std::vector<std::weak_ptr<LogState>> uncreated_ WP_GUARDED_BY(core_.mutex);
+  std::map<LogId, std::weak_ptr<LogState>> uncreated_ WP_GUARDED_BY(core_.mutex);
   std::vector<std::shared_ptr<Block>> spare_chunks_ WP_GUARDED_BY(core_.mutex);
 
   bool pumping_ WP_GUARDED_BY(core_.mutex) = false;

@@ -1,6 +1,7 @@
 // One SQLite file with one connection.
 #include "meta_sqlite/database.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -116,6 +117,15 @@ bool is_foreign(sqlite3* db) {
          big_endian(header + 68) != kApplicationId;
 }
 
+// Why no file can be made there; 0: not for want of a permission. SQLite goes on to read what it
+// may not make, and then says only that it is not there.
+int creation_error(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  if (::faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return 0;
+  return errno == EACCES || errno == EROFS ? errno : 0;
+}
+
 Status foreign_status(const std::string& path) {
   return Status(Code::kInvalid, "open the view " + path +
                                     ": it is the SQLite database of another program and was left "
@@ -158,7 +168,10 @@ Status Database::connect() {
                          SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE;
   const int rc =
       sqlite3_open_v2(sqlite_path(path_).c_str(), &db_, kFlags, vfs_ ? vfs_->name() : nullptr);
-  if (rc != SQLITE_OK) return sqlite_status("open", path_, db_, rc);
+  if (rc != SQLITE_OK) {
+    const int error = path_.empty() ? 0 : creation_error(path_);
+    return error != 0 ? errno_status("open", path_, error) : sqlite_status("open", path_, db_, rc);
+  }
   if (!path_.empty() && is_foreign(db_)) return foreign_status(path_);
   // Falling back to reading only is SQLite's habit; a view that cannot be updated is no use.
   if (sqlite3_db_readonly(db_, "main") == 1) {

@@ -42,6 +42,7 @@ Status errno_status(std::string_view tried, const std::string& path, int error) 
   switch (error) {
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
       return no_space(tried, path);
     case EACCES:
     case EPERM:
@@ -78,8 +79,7 @@ Status sqlite_status(std::string_view tried, const std::string& path, sqlite3* d
       if (rc == SQLITE_IOERR_DATA || rc == SQLITE_IOERR_CORRUPTFS) {
         return corrupt_status(tried, path, "a page of the file does not match its sum");
       }
-      if (error == ENOSPC || error == EDQUOT || error == EACCES || error == EPERM ||
-          error == EROFS) {
+      if (error != 0 && errno_status(tried, path, error).code() != Code::kUnavailable) {
         return errno_status(tried, path, error);
       }
       return unavailable(tried, path, sqlite3_errstr(rc), error);

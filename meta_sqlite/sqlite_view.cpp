@@ -108,7 +108,7 @@ Status check_keys(const ViewDelta& delta, const std::string& path) {
   for (const RunRow& r : delta.runs) {
     ok = ok && r.log <= kKeyMax && r.lsn_first <= kKeyMax && r.count <= kKeyMax - r.lsn_first;
   }
-  for (const SlotRow& r : delta.slots) ok = ok && r.seq <= kKeyMax;
+  for (const SlotRow& r : delta.slots) ok = ok && r.seq < kKeyMax;
   if (ok) return {};
   return Status(Code::kInvalid, "update the view " + path +
                                     ": a log id, LSN or slot number is above 2^63; the journal "

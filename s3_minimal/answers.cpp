@@ -77,10 +77,13 @@ constexpr AnswerRow kRows[] = {
     {kAny, 404, "NoSuchBucket", is(Answer::kDenied)},
     {kGet, 404, "NoSuchKey", is(Answer::kNotFound)},
     {kGet, 404, "NoSuchVersion", is(Answer::kNotFound)},
+    {kHead, 404, "", is(Answer::kNotFound)},
     {kAny, 404, kNoDocument, is(Answer::kUnknown)},
     {kGet, 404, "", is(Answer::kNotFound)},
-    {kHead, 404, "", is(Answer::kNotFound)},
     {kAny, 404, "", is(Answer::kUnknown)},
+
+    // A range behind the object's end: nothing is there.
+    {kGet, 416, "", is(Answer::kNotFound)},
 
     // What the store has not.
     {kAny, 501, "", is(Answer::kUnsupported)},
@@ -88,8 +91,7 @@ constexpr AnswerRow kRows[] = {
     {kAny, 403, "InvalidObjectState", is(Answer::kUnsupported)},
     {kAny, 400, "NotImplemented", is(Answer::kUnsupported)},
 
-    // A proxy's refusal is no word of the store's.
-    {kAny, 403, kNoDocument, is(Answer::kDenied)},
+    // Refused. A 400 without S3's words is a proxy's, and may pass.
     {kAny, 401, "", is(Answer::kDenied, Heal::kCredentials)},
     {kAny, 403, "", is(Answer::kDenied)},
     {kAny, 407, "", is(Answer::kDenied)},

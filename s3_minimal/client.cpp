@@ -61,6 +61,22 @@ std::string_view transport_advice(TransportError error) {
   }
 }
 
+bool region_is_plain(std::string_view region) {
+  return !region.empty() && region.size() < 64 &&
+         region.find_first_not_of(
+             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") ==
+             std::string_view::npos;
+}
+
+// Where a redirect leads: by its header, else by S3's own words.
+std::optional<Url> redirected_to(const HttpAnswer& http, const ErrorDocument& error,
+                                 const std::string& scheme) {
+  if (http.status < 300 || http.status >= 400) return {};
+  if (const std::string* location = http.header("location")) return parse_url(*location);
+  if (error.endpoint.empty()) return {};
+  return parse_url(scheme + "://" + error.endpoint);
+}
+
 std::string_view advice(const Verdict& verdict, const ErrorDocument& error) {
   if (error.code == "NoSuchBucket") return "create the bucket, or fix its name or endpoint";
   if (error.code == "SignatureDoesNotMatch") return "check the secret key";
@@ -84,6 +100,8 @@ std::string_view advice(const Verdict& verdict, const ErrorDocument& error) {
       return "free space, or raise the quota";
     case Answer::kUnsupported:
       return "use a store that has it";
+    case Answer::kUnknown:
+      return error.code.empty() ? "check what answers at the endpoint" : "";
     case Answer::kInvalid:
       return "run `wp doctor` on this URL";
     default:
@@ -109,6 +127,7 @@ S3Client::~S3Client() {
 }
 
 void S3Client::shutdown() {
+  closed_ = true;
   transport_.shutdown();
 }
 
@@ -144,6 +163,7 @@ S3Client::CallPtr S3Client::make_call(Verb verb, std::string method, std::string
   call->key = std::move(key);
   call->cause = cause;
   call->payload_hash = kEmptyPayload;
+  call->used = place();
   return call;
 }
 
@@ -165,14 +185,17 @@ void S3Client::start(CallPtr call) {
     }
     Reply reply;
     const bool passing = result.code() == Code::kUnavailable;
-    const Verdict verdict{passing ? Answer::kUnknown : Answer::kDenied};
+    // Credentials that were being fetched when the end came are not missing.
+    const Verdict verdict{closed_   ? Answer::kCancelled
+                          : passing ? Answer::kUnknown
+                                    : Answer::kDenied};
     reply.status = {verdict.answer, call->tried + ": " + result.status().message(), {}};
     finish(call, verdict, std::move(reply));
   });
 }
 
 void S3Client::send(const CallPtr& call, const Credentials& credentials) {
-  const Place to = place();
+  const Place to = call->redirect ? *call->redirect : place();
   HttpRequest request;
   request.method = call->method;
   request.headers = call->headers;
@@ -180,25 +203,57 @@ void S3Client::send(const CallPtr& call, const Credentials& credentials) {
   request.answer_bytes_max = call->answer_bytes_max;
   request.deadlines = config_.deadlines;
   request.fresh_connection = call->fresh_connection;
-  const Url& endpoint = call->redirect ? call->redirect->endpoint : to.endpoint;
-  const bool path_style = call->redirect ? call->redirect->path_style : to.path_style;
-  const std::string host =
-      path_style ? endpoint.authority() : config_.bucket + "." + endpoint.authority();
+  const std::string authority = to.endpoint.authority();
+  const std::string host = to.path_style ? authority : config_.bucket + "." + authority;
   const std::string path =
-      encode_path(path_style ? "/" + config_.bucket + "/" + call->key : "/" + call->key);
+      encode_path(to.path_style ? "/" + config_.bucket + "/" + call->key : "/" + call->key);
   const std::string query = canonical_query(call->query);
-  request.url = endpoint.scheme + "://" + host + path;
+  request.url = to.endpoint.scheme + "://" + host + path;
   // Sent as it is signed: "?delete=" means the same as "?delete".
   if (!query.empty()) request.url += "?" + query;
   request.headers.insert(request.headers.begin(), {"Host", host});
   call->credentials = credentials;
-  call->region = to.region;
+  call->used = to;
   call->signed_ms = server_now_ms();
   const SigningScope scope{to.region, google_ ? "storage" : "s3"};
   signer_.sign(credentials, scope, call->signed_ms, call->method, path, query, call->payload_hash,
                request.headers);
   transport_.send(std::move(request),
                   [this, call](HttpAnswer http) { answered(call, std::move(http)); });
+}
+
+// What an answer means, and in which words.
+S3Client::Judged S3Client::judge_answer(const Call& call, const HttpAnswer& http) {
+  Judged judged{{Answer::kOk, Heal::kNothing, false}, {}, {}};
+  const bool came = http.error == TransportError::kNone;
+  const bool success = http.status >= 200 && http.status < 300;
+  if (!came && (success || http.status == 0 || http.error == TransportError::kUntrusted)) {
+    judged.verdict = judge_transport(http.error);
+    judged.words = http.error_text;
+    if (http.reused) judged.words += " (on a kept connection)";
+    return judged;
+  }
+  // Errors come under status 200, too, where they are found only after the status was sent. In a
+  // successful GET the body is the object's, whatever it looks like.
+  if (!success || call.verb != Verb::kGet) {
+    if (auto document = parse_error(http.text())) {
+      judged.verdict = judge(call.verb, success ? 500 : http.status, document->code);
+      judged.words = document->code;
+      if (!document->message.empty()) judged.words += ": " + document->message;
+      judged.error = std::move(*document);
+      return judged;
+    }
+  }
+  if (!success) {
+    // S3 says why it refuses, but to HEAD, which has no room for it.
+    const bool head = call.verb == Verb::kHead;
+    judged.verdict = judge(call.verb, http.status, head ? std::string_view() : kNoDocument);
+    judged.words = head ? "refused" : "an answer that is not S3's";
+  } else if (call.sound && !call.sound(http)) {
+    judged.verdict = {Answer::kUnknown};
+    judged.words = "a success as no S3 says it";
+  }
+  return judged;
 }
 
 void S3Client::answered(const CallPtr& call, HttpAnswer http) {
@@ -208,52 +263,33 @@ void S3Client::answered(const CallPtr& call, HttpAnswer http) {
     observer = observer_;
   }
   if (observer) observer(http);
+  Judged judged = judge_answer(*call, http);
+  const Verdict verdict = judged.verdict;
+  if (verdict.answer != Answer::kCancelled) {
+    transport_.note(http.round, verdict.slow_down);
+    const uint64_t sent = call->body == nullptr ? 0 : call->body->size();
+    const uint64_t got = verdict.answer == Answer::kOk ? http.body.size() : 0;
+    if (http.sent) meter_.add(call->operation(), call->cause, verdict.answer, sent + got);
+  }
   Reply reply;
-  Verdict verdict{Answer::kOk};
-  std::string_view what;
-  std::string words;
+  if (verdict.answer == Answer::kOk) {
+    reply.http = std::move(http);
+    return finish(call, verdict, std::move(reply));
+  }
   const bool came = http.error == TransportError::kNone;
-  const bool success = http.status >= 200 && http.status < 300;
-  if (!came && (success || http.status == 0 || http.error == TransportError::kUntrusted)) {
-    verdict = judge_transport(http.error);
-    words = http.error_text;
-    if (http.reused) words += " (on a kept connection)";
-  } else if (auto document =
-                 success && call->verb == Verb::kGet ? std::nullopt : parse_error(http.text())) {
-    // Also under status 200, where the body is not an object's: some errors are found only after
-    // the status was sent.
-    reply.error = std::move(*document);
-    verdict = judge(call->verb, success ? 500 : http.status, reply.error.code);
-    words = reply.error.code + (reply.error.message.empty() ? "" : ": " + reply.error.message);
-  } else if (!success) {
-    const bool none = http.body.empty();
-    verdict = judge(call->verb, http.status, none ? std::string_view() : kNoDocument);
-    words = none ? "HTTP " + std::to_string(http.status) : "an answer that is not S3's";
-  }
-  what = words;
-  transport_.note(http.round, verdict.slow_down);
-  if (http.sent && verdict.answer != Answer::kCancelled) {
-    const bool body_counts = verdict.answer == Answer::kOk;
-    const uint64_t bytes =
-        (call->body == nullptr ? 0 : call->body->size()) + (body_counts ? http.body.size() : 0);
-    meter_.add(call->operation(), call->cause, verdict.answer, bytes);
-  }
-  if (verdict.answer != Answer::kOk) {
-    reply.status = explain(*call, verdict.answer, what,
-                           came ? advice(verdict, reply.error) : transport_advice(http.error),
-                           &http, &reply.error);
-    reply.http = std::move(http);
-    if (came && heal(call, verdict, reply.http, reply.error)) return;
-    if (came && verdict.heal == Heal::kCredentials && !call->credentials_tried) {
-      // Others, if there are others; else this reply is the answer.
-      call->credentials_tried = true;
-      call->refused = call->credentials;
-      call->refusal = verdict;
-      call->refused_reply = std::move(reply);
-      return start(call);
-    }
-  } else {
-    reply.http = std::move(http);
+  reply.status = explain(*call, verdict.answer, judged.words,
+                         came ? advice(verdict, judged.error) : transport_advice(http.error), &http,
+                         &judged.error);
+  reply.http = std::move(http);
+  reply.error = std::move(judged.error);
+  if (came && heal(call, verdict, reply.http, reply.error)) return;
+  if (came && verdict.heal == Heal::kCredentials && !call->credentials_tried) {
+    // Others, if there are others; else this reply is the answer.
+    call->credentials_tried = true;
+    call->refused = call->credentials;
+    call->refusal = verdict;
+    call->refused_reply = std::move(reply);
+    return start(call);
   }
   finish(call, verdict, std::move(reply));
 }
@@ -279,9 +315,9 @@ StoreStatus S3Client::explain(const Call& call, Answer answer, std::string_view 
     message += "HTTP " + std::to_string(http->status) + ", ";
   }
   if (error != nullptr && !error->request_id.empty()) {
-    message += "request " + shown(error->request_id) + ", ";
+    message += "request " + shown(redact(error->request_id, call.credentials)) + ", ";
   }
-  message += "endpoint " + place().endpoint.origin() + ", region " + call.region +
+  message += "endpoint " + call.used.endpoint.origin() + ", region " + call.used.region +
              ", credentials of " + call.credentials.source + "]";
   if (!todo.empty()) message += "; " + std::string(todo);
   return {answer, redact(std::move(message), call.credentials), {}};
@@ -310,11 +346,13 @@ bool S3Client::heal_clock(const CallPtr& call, const HttpAnswer& http, const Err
   if (!server_ms || std::abs(*server_ms - call->signed_ms) < kSkewMs) return false;
   call->clock_tried = true;
   const int64_t offset = *server_ms - config_.surroundings.wall_ms();
+  bool news = false;
   {
     MutexLock lock(mutex_);
+    news = std::abs(offset - clock_offset_ms_) >= kSkewMs;
     clock_offset_ms_ = offset;
   }
-  if (config_.on_message) {
+  if (news && config_.on_message) {
     config_.on_message(Level::kWarning, "sign for s3://" + config_.bucket +
                                             ": this machine's clock is off by " +
                                             std::to_string(offset / 1000) +
@@ -328,60 +366,48 @@ bool S3Client::heal_clock(const CallPtr& call, const HttpAnswer& http, const Err
 bool S3Client::heal_region(const CallPtr& call, const HttpAnswer& http,
                            const ErrorDocument& error) {
   if (call->hops >= kHopsMax) return false;
-  Place learned = place();
+  // What is news is measured by what this request used: meanwhile another may have learned it.
+  Place learned = call->used;
   const std::string* header = http.header("x-amz-bucket-region");
-  const std::string region = header != nullptr ? *header : error.region;
-  bool news = false;
-  if (!region.empty() && region != call->region && region.size() < 64 &&
-      region.find_first_not_of(
-          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") ==
-          std::string::npos) {
-    learned.region = region;
-    if (config_.endpoint_from_region) learned.endpoint = *parse_url(amazon_endpoint(region));
-    news = true;
-  }
-  // 301 is for ever, 307 only for this request.
-  std::optional<Redirect> redirect;
-  const std::string* location = http.header("location");
-  std::optional<Url> to;
-  if (http.status >= 300 && http.status < 400) {
-    if (location != nullptr) to = parse_url(*location);
-    if (!to && !error.endpoint.empty() && !(news && config_.endpoint_from_region)) {
-      to = parse_url(learned.endpoint.scheme + "://" + error.endpoint);
-    }
-  }
-  if (to && !(news && config_.endpoint_from_region)) {
+  const std::string& region = header != nullptr ? *header : error.region;
+  const bool other_region = region_is_plain(region) && region != learned.region;
+  if (other_region) learned.region = region;
+  bool other_endpoint = false;
+  if (other_region && config_.endpoint_from_region) {
+    learned.endpoint = *parse_url(amazon_endpoint(region));
+  } else if (const auto to = redirected_to(http, error, learned.endpoint.scheme)) {
     // Signed requests carry a session's token: they stay on the site that was configured.
     if (!same_site(config_.endpoint, *to) || !to->user_info.empty()) return false;
-    const std::string own = lower(config_.bucket) + ".";
-    Redirect target{*to, learned.path_style};
-    if (to->host.starts_with(own)) {
-      target.endpoint.host = to->host.substr(own.size());
-      target.path_style = false;
-    } else if (location != nullptr && to->path.starts_with("/" + config_.bucket + "/")) {
-      target.path_style = true;
-    }
-    target.endpoint.path.clear();
-    target.endpoint.query.clear();
-    if (http.status == 307 || http.status == 302 || http.status == 303) {
-      redirect = target;
-    } else {
-      news = news || target.endpoint.authority() != learned.endpoint.authority() ||
-             target.endpoint.scheme != learned.endpoint.scheme ||
-             target.path_style != learned.path_style;
-      learned.endpoint = target.endpoint;
-      learned.path_style = target.path_style;
-    }
+    go_to(*to, learned);
+    other_endpoint = learned.endpoint.origin() != call->used.endpoint.origin() ||
+                     learned.path_style != call->used.path_style;
   }
-  if (!news && !redirect) return false;
+  if (!other_region && !other_endpoint) return false;
   ++call->hops;
-  call->redirect = redirect;
-  {
+  // 301 is for ever, the others only for this request.
+  const bool temporary = other_endpoint && http.status != 301 && http.status != 308;
+  if (temporary || call->redirect) {
+    call->redirect = std::move(learned);
+  } else {
     MutexLock lock(mutex_);
-    place_ = learned;
+    place_ = std::move(learned);
   }
   start(call);
   return true;
+}
+
+// The endpoint and style in which the bucket is at a redirect's target.
+void S3Client::go_to(const Url& target, Place& place) const {
+  const std::string own = lower(config_.bucket) + ".";
+  place.endpoint = target;
+  place.endpoint.path.clear();
+  place.endpoint.query.clear();
+  if (target.host.starts_with(own)) {
+    place.endpoint.host = target.host.substr(own.size());
+    place.path_style = false;
+  } else if (target.path.starts_with("/" + config_.bucket + "/")) {
+    place.path_style = true;
+  }
 }
 
 }  // namespace wp::s3

@@ -3,8 +3,7 @@
 //
 // What it sets right, each at most once or a few times in a request, and remembers for all later
 // ones: a clock that is off, credentials that ran out, a bucket in another region or at another
-// address, a connection that was dead. Reads that were cut are resumed. It never repeats a put or a
-// delete that might have been applied.
+// address. Reads that were cut are gone on with. It never repeats what might have been applied.
 //
 // Callbacks run on the transport's thread, or inside the call.
 #ifndef WP_S3_MINIMAL_CLIENT_H_
@@ -77,16 +76,23 @@ class S3Client {
     bool path_style = false;
     std::string region;
   };
+  struct Judged {
+    Verdict verdict;
+    std::string words;
+    ErrorDocument error;
+  };
   using CallPtr = std::shared_ptr<Call>;
 
   CallPtr make_call(Verb verb, std::string method, std::string tried, std::string key, Cause cause);
   void start(CallPtr call);
   void send(const CallPtr& call, const Credentials& credentials);
+  static Judged judge_answer(const Call& call, const HttpAnswer& http);
   void answered(const CallPtr& call, HttpAnswer http);
   bool heal(const CallPtr& call, const Verdict& verdict, const HttpAnswer& http,
             const ErrorDocument& error);
   bool heal_clock(const CallPtr& call, const HttpAnswer& http, const ErrorDocument& error);
   bool heal_region(const CallPtr& call, const HttpAnswer& http, const ErrorDocument& error);
+  void go_to(const Url& target, Place& place) const;
   void finish(const CallPtr& call, const Verdict& verdict, Reply reply);
   StoreStatus explain(const Call& call, Answer answer, std::string_view what, std::string_view todo,
                       const HttpAnswer* http, const ErrorDocument* error);
@@ -95,10 +101,8 @@ class S3Client {
 
   void read_on(const std::shared_ptr<Read>& read);
   void read_answered(const std::shared_ptr<Read>& read, Reply reply);
-  bool read_matches(Read& read, const HttpAnswer& http, std::string* wrong);
+  std::string take_piece(Read& read, HttpAnswer& http);
   void read_behind_end(const std::shared_ptr<Read>& read, const Reply& reply);
-  void list_page(std::string prefix, std::string after, uint32_t count_max, Cause cause, int tries,
-                 ListDone done);
   void remove_on(const std::shared_ptr<Removal>& removal);
   void remove_batch(const std::shared_ptr<Removal>& removal, std::vector<std::string> keys);
   void remove_singly(const std::shared_ptr<Removal>& removal, std::vector<std::string> keys);
@@ -109,6 +113,7 @@ class S3Client {
   Signer signer_;
   Backoff backoff_;
   std::atomic<bool> batch_delete_{true};
+  std::atomic<bool> closed_{false};
   mutable Mutex mutex_;
   // guarded by mutex_: what was learned
   Place place_ WP_GUARDED_BY(mutex_);

@@ -9,11 +9,6 @@
 
 namespace wp::s3 {
 
-struct Redirect {
-  Url endpoint;
-  bool path_style = false;
-};
-
 struct S3Client::Call {
   // what is asked for
   Verb verb = Verb::kAny;
@@ -25,18 +20,20 @@ struct S3Client::Call {
   uint64_t answer_bytes_max = 4 << 20;
   bool fresh_connection = false;
   Cause cause{};
+  // Whether a success is one: captive portals say 200 to everything. Empty: nobody asks here.
+  std::function<bool(const HttpAnswer&)> sound;
   ReplyDone done;
 
-  // how the last try was signed
+  // how the last try was sent
   Credentials credentials;
-  std::string region;
+  Place used;
   int64_t signed_ms = 0;
   uint32_t failures_before = 0;
 
   // what was tried to set it right
   int hops = 0;
   bool clock_tried = false, credentials_tried = false;
-  std::optional<Redirect> redirect;
+  std::optional<Place> redirect;       // where this request goes, and only this
   std::optional<Credentials> refused;  // others are wanted,
   Verdict refusal;                     // and this is the answer where there are none
   Reply refused_reply;

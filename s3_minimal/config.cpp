@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kPrefixBytesMax = 512;
 constexpr size_t kFileBytesMax = 1 << 20;
+constexpr uint32_t kReadsInFlight = 8;  // beside all the puts that the log may have under way
 
 Status invalid(std::string what, std::string_view todo) {
   return Status(Code::kInvalid, std::move(what) + "; " + std::string(todo));
@@ -21,6 +22,7 @@ std::optional<std::string> read_small_file(const std::string& path) {
   if (!file) return {};
   std::string text(kFileBytesMax, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (file.bad()) return {};
   text.resize(static_cast<size_t>(file.gcount()));
   return text;
 }
@@ -271,6 +273,8 @@ Result<S3Config> s3_config(std::string_view url, const Options& options,
                                           {"AWS_CA_BUNDLE", variable("AWS_CA_BUNDLE")},
                                           {"the profile", setting(settings, "ca_bundle")}};
   if (const Candidate* bundle = first_of(bundles)) config.ca_file = *bundle->value;
+  config.in_flight_max =
+      std::max(config.in_flight_max, options.puts_in_flight_max + kReadsInFlight);
   config.exclusive = options.exclusive;
   config.unsigned_payload = options.unsigned_payload;
   config.on_message = options.on_message;

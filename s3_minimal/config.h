@@ -33,15 +33,15 @@ Dialect dialect_of(std::string_view host);
 Header create_only(Dialect dialect);
 std::string_view dialect_name(Dialect dialect);  // "If-None-Match: *"
 
-// What is known of a store's conditional create.
-enum class Conditional : uint8_t { kUnproved, kProved, kMissing };
-
 struct Deadlines {
   std::chrono::milliseconds connect{5'000};      // name, TCP and TLS
   std::chrono::milliseconds first_byte{20'000};  // after the request was sent
   std::chrono::milliseconds stall{20'000};       // without a byte either way
   std::chrono::milliseconds total{60'000};       // and more for large bodies, see bytes_per_second
   uint64_t bytes_per_second = 100'000;           // slower than this is given up
+  // Kept connections are given up after so much rest: servers do it, too, Amazon's after about
+  // twenty seconds, and a request that meets that moment is lost.
+  std::chrono::seconds idle{15};
 };
 
 struct S3Config {
@@ -61,10 +61,6 @@ struct S3Config {
   std::optional<Credentials> credentials;  // given by the program itself
   uint32_t in_flight_max = 16;
   Deadlines deadlines;
-  // What an earlier opening learned; kProved spares the probe.
-  Conditional conditional = Conditional::kUnproved;
-  // Told what the probe found, so that it can be kept. Any thread.
-  std::function<void(Conditional)> on_conditional;
   // Told about what is worth a line in a log: a versioned bucket, a clock that is off. Any thread.
   std::function<void(Level, std::string_view)> on_message;
   Surroundings surroundings;

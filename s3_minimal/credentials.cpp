@@ -27,6 +27,11 @@ bool one_line(std::string_view text) {
                      [](char c) { return static_cast<unsigned char>(c) >= ' ' && c != 0x7f; });
 }
 
+// Answered, but not now.
+bool busy(const HttpAnswer& answer) {
+  return answer.error == TransportError::kNone && (answer.status >= 500 || answer.status == 429);
+}
+
 Status denied(std::string message) {
   return Status(Code::kDenied, std::move(message));
 }
@@ -233,9 +238,10 @@ class Search : public std::enable_shared_from_this<Search> {
   // The token goes nowhere but over TLS, or to this machine.
   static bool safe_container(const Url& url) {
     if (url.scheme == "https") return true;
-    return url.scheme == "http" && (url.host == "localhost" || url.host.starts_with("127.") ||
-                                    url.host == "::1" || url.host == "169.254.170.2" ||
-                                    url.host == "169.254.170.23" || url.host == "fd00:ec2::23");
+    const bool loopback = is_ip_address(url.host) && url.host.starts_with("127.");
+    return url.scheme == "http" && (url.host == "localhost" || loopback || url.host == "::1" ||
+                                    url.host == "169.254.170.2" || url.host == "169.254.170.23" ||
+                                    url.host == "fd00:ec2::23");
   }
 
   bool try_machine() {
@@ -252,6 +258,7 @@ class Search : public std::enable_shared_from_this<Search> {
     request.headers.push_back({"X-aws-ec2-metadata-token-ttl-seconds", "21600"});
     fetch_(std::move(request), [self = shared_from_this()](HttpAnswer answer) {
       const std::string token(trim(answer.text()));
+      if (busy(answer)) return self->machine_failed(answer);
       if (answer.error != TransportError::kNone || answer.status != 200 || token.empty() ||
           !one_line(token)) {
         self->machine_lack_ =
@@ -263,6 +270,14 @@ class Search : public std::enable_shared_from_this<Search> {
       self->ask_role(token);
     });
     return true;
+  }
+
+  void machine_failed(const HttpAnswer& answer) {
+    got_(Status(Code::kUnavailable, "get credentials from the machine's role: " +
+                                        (answer.error != TransportError::kNone
+                                             ? answer.error_text
+                                             : "HTTP " + std::to_string(answer.status)) +
+                                        "; try again"));
   }
 
   HttpRequest machine_request(const char* method, const std::string& path) const {
@@ -283,8 +298,11 @@ class Search : public std::enable_shared_from_this<Search> {
     fetch_(std::move(request), [self = shared_from_this(), token, path](HttpAnswer answer) {
       std::string role(trim(answer.text()));
       role = role.substr(0, role.find('\n'));
-      if (answer.error != TransportError::kNone || answer.status != 200 || role.empty() ||
-          !one_line(role)) {
+      // Who gave a token is there, so an answer that does not come is a failure.
+      if (busy(answer) || answer.error != TransportError::kNone) {
+        return self->machine_failed(answer);
+      }
+      if (answer.status != 200 || role.empty() || !one_line(role)) {
         self->machine_lack_ =
             "this machine has no role (HTTP " + std::to_string(answer.status) + ")";
         return self->nothing_found();
@@ -301,7 +319,7 @@ class Search : public std::enable_shared_from_this<Search> {
     HttpRequest again = request;
     fetch_(std::move(request), [self = shared_from_this(), again = std::move(again), source, read,
                                 tries](HttpAnswer answer) mutable {
-      const bool broken = answer.error != TransportError::kNone || answer.status >= 500;
+      const bool broken = answer.error != TransportError::kNone || busy(answer);
       if (broken && tries > 1 && answer.error != TransportError::kCancelled) {
         again.fresh_connection = true;
         return self->ask(std::move(again), source, read, tries - 1);
@@ -313,8 +331,7 @@ class Search : public std::enable_shared_from_this<Search> {
       }
       if (answer.status != 200) {
         // The body is not shown: it may repeat a token.
-        const bool passing = answer.status >= 500 || answer.status == 429;
-        return self->got_(Status(passing ? Code::kUnavailable : Code::kDenied,
+        return self->got_(Status(busy(answer) ? Code::kUnavailable : Code::kDenied,
                                  tried + "refused with HTTP " + std::to_string(answer.status) +
                                      "; check the role and its trust"));
       }
@@ -391,8 +408,9 @@ Credentials CredentialProvider::last() const {
 std::string redact(std::string text, const Credentials& credentials) {
   for (const std::string* secret : {&credentials.secret_key, &credentials.session_token}) {
     if (secret->size() < 4) continue;
-    for (size_t at = 0; (at = text.find(*secret, at)) != std::string::npos;) {
-      text.replace(at, secret->size(), "[secret]");
+    const std::string_view shown = "[secret]";
+    for (size_t at = 0; (at = text.find(*secret, at)) != std::string::npos; at += shown.size()) {
+      text.replace(at, secret->size(), shown);
     }
   }
   return text;

@@ -10,7 +10,7 @@
 namespace wp::s3 {
 namespace {
 
-// Reads are repeated so often without any progress; a piece of this size is progress.
+// A read that breaks is gone on with so often without progress; a piece of this size is progress.
 constexpr int kReadTries = 4;
 constexpr size_t kProgressBytes = 256 << 10;
 constexpr size_t kDeleteBatch = 1000;
@@ -46,9 +46,49 @@ std::optional<ContentRange> parse_content_range(std::string_view text, bool unsa
   return ContentRange{*first, *last, *total};
 }
 
+// Which bytes of the object an answer holds, by its own headers; nothing where they do not say.
+struct Piece {
+  uint64_t first = 0, count = 0, total = 0;
+};
+std::optional<Piece> piece_of(const HttpAnswer& http) {
+  const std::string* range_text = http.header("content-range");
+  const std::string* length_text = http.header("content-length");
+  if (http.status == 206) {
+    const auto range = range_text == nullptr ? std::nullopt : parse_content_range(*range_text);
+    if (!range) return {};
+    const uint64_t count = range->last - range->first + 1;
+    if (length_text != nullptr && number(*length_text) != count) return {};
+    return Piece{range->first, count, range->total};
+  }
+  if (length_text != nullptr) {
+    const auto length = number(*length_text);
+    if (!length) return {};
+    return Piece{0, *length, *length};
+  }
+  // Chunks have an end of their own. A body that ends where the connection does could be cut
+  // without anybody noticing.
+  const bool chunked = http.header("transfer-encoding") != nullptr;
+  if (!chunked || http.error != TransportError::kNone) return {};
+  return Piece{0, http.body.size(), http.body.size()};
+}
+
 Body body_of(std::string_view text) {
   const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
   return std::make_shared<const std::vector<std::byte>>(bytes, bytes + text.size());
+}
+
+// Nothing of a list is believed that would make a caller miss keys or go round in circles.
+std::string wrong_in_list(const ListPage& page, std::string_view prefix, std::string_view after) {
+  std::string_view before = after;
+  for (const ListedObject& object : page.objects) {
+    if (!object.key.starts_with(prefix) || object.key <= before) {
+      return printable_key(object.key) +
+             " is listed out of order; use a bucket that lists in byte order";
+    }
+    before = object.key;
+  }
+  if (page.more && page.objects.empty()) return "a page without keys that claims more";
+  return {};
 }
 
 // The HTTP status that an error inside a deletion's answer would have had.
@@ -71,13 +111,11 @@ void S3Client::put(std::string key, Body body, bool create_only_asked, Cause cau
       config_.unsigned_payload ? std::string(kUnsignedPayload) : hex(sha256(*body));
   call->body = std::move(body);
   if (create_only_asked) call->headers.push_back(create_only(config_.dialect));
-  call->done = [this, call, done = std::move(done)](Reply reply) {
-    if (reply.status.ok() && reply.http.header("etag") == nullptr) {
-      // A captive portal says 200 to everything.
-      reply.status = explain(*call, Answer::kUnknown, "success without an ETag, as no S3 says it",
-                             "check what answers at the endpoint", &reply.http, nullptr);
-    }
-    if (reply.status.answer == Answer::kExists) reply.status.message = call->tried + ": exists";
+  call->sound = [](const HttpAnswer& http) {
+    return http.header("etag") != nullptr && http.body.empty();
+  };
+  call->done = [tried, done = std::move(done)](Reply reply) {
+    if (reply.status.answer == Answer::kExists) reply.status.message = tried + ": exists";
     done(std::move(reply.status));
   };
   start(std::move(call));
@@ -91,15 +129,20 @@ struct S3Client::Read {
   Cause cause{};
   GetDone done;
   std::vector<std::byte> bytes;  // of the range, from its beginning
-  std::string etag;              // of the object they are of
+  // of the object they are of, once an answer began:
+  std::string etag;
   std::optional<uint64_t> object_bytes;
   int tries_left = kReadTries;
-  bool fresh_connection = false;
 
   uint64_t next() const { return range.offset + bytes.size(); }
   // Behind the last byte that is wanted; UINT64_MAX: the object's end.
   uint64_t end() const {
     return range.length > UINT64_MAX - range.offset ? UINT64_MAX : range.offset + range.length;
+  }
+  bool complete() const { return object_bytes && next() >= std::min(end(), *object_bytes); }
+  void restart() {
+    bytes.clear();
+    object_bytes.reset();
   }
 };
 
@@ -117,7 +160,7 @@ void S3Client::get(std::string key, ByteRange range, Cause cause, GetDone done) 
 
 void S3Client::read_on(const std::shared_ptr<Read>& read) {
   CallPtr call = make_call(Verb::kGet, "GET", "get " + name_of(read->key), read->key, read->cause);
-  call->fresh_connection = read->fresh_connection;
+  call->fresh_connection = read->tries_left < kReadTries;
   const uint64_t end = read->end();
   call->answer_bytes_max = end == UINT64_MAX ? UINT64_MAX : end - read->next();
   if (read->next() > 0 || end != UINT64_MAX) {
@@ -125,122 +168,78 @@ void S3Client::read_on(const std::shared_ptr<Read>& read) {
     if (end != UINT64_MAX) value += std::to_string(end - 1);
     call->headers.push_back({"Range", std::move(value)});
   }
-  if (!read->bytes.empty()) call->headers.push_back({"If-Match", read->etag});
+  // No If-Match where it goes on: stores differ in the form they want, and the tag of the answer
+  // says the same.
   call->done = [this, read](Reply reply) { read_answered(read, std::move(reply)); };
   start(std::move(call));
 }
 
-// Whether the answer is the piece that was asked for; takes its bytes if it is.
-bool S3Client::read_matches(Read& read, const HttpAnswer& http, std::string* wrong) {
-  const std::string* etag = http.header("etag");
-  if (etag == nullptr) {
-    *wrong = "success without an ETag, as no S3 says it";
-    return false;
-  }
-  if (!read.bytes.empty() && *etag != read.etag) {
-    *wrong = "the object changed while it was read";
-    return false;
-  }
-  const std::string* range_text = http.header("content-range");
-  const std::string* length_text = http.header("content-length");
-  const bool has_length = length_text != nullptr && number(*length_text).has_value();
-  const uint64_t length = has_length ? number(*length_text).value_or(0) : 0;
-  uint64_t first = 0, count = 0, total = 0;
-  if (http.status == 206) {
-    const auto range = range_text == nullptr ? std::nullopt : parse_content_range(*range_text);
-    if (!range || range->first != read.next() || range->last >= read.end()) {
-      *wrong = "another range than was asked for" +
-               (range_text == nullptr ? std::string() : " (" + printable_key(*range_text) + ")");
-      return false;
-    }
-    first = range->first;
-    count = range->last - range->first + 1;
-    total = range->total;
-    if (range->last + 1 != std::min(read.end(), total)) {
-      *wrong = "a shorter range than was asked for";
-      return false;
-    }
-  } else {
-    count = total = has_length ? length : http.body.size();
-  }
+// Takes what came, as far as it is what was asked for. Else says what is wrong with it.
+std::string S3Client::take_piece(Read& read, HttpAnswer& http) {
   const bool whole = http.error == TransportError::kNone;
-  if ((whole && http.body.size() != count) || http.body.size() > count ||
-      (has_length && length != count)) {
-    *wrong = std::to_string(http.body.size()) + " bytes came of " + std::to_string(count);
-    return false;
+  const std::string* etag = http.header("etag");
+  if (etag == nullptr) return "success without an ETag, as no S3 says it";
+  const std::optional<Piece> piece = piece_of(http);
+  if (!piece) return whole ? "its headers do not say which bytes it holds" : "";
+  const bool ranged = http.status == 206;
+  if (ranged && (piece->first != read.next() ||
+                 piece->first + piece->count != std::min(read.end(), piece->total))) {
+    return "another range than was asked for";
   }
-  if (read.object_bytes && *read.object_bytes != total) {
-    *wrong = "the object's size changed while it was read";
-    return false;
+  if (http.body.size() > piece->count || (whole && http.body.size() != piece->count)) {
+    return std::to_string(http.body.size()) + " bytes came of " + std::to_string(piece->count);
   }
-  if (first != read.next() && !read.bytes.empty()) return true;  // a range was ignored: from new
-  read.object_bytes = total;
+  if (read.object_bytes && (*read.object_bytes != piece->total || read.etag != *etag)) {
+    return "the object changed while it was read";
+  }
+  read.object_bytes = piece->total;
   read.etag = *etag;
-  return true;
+  if (read.bytes.empty() && (ranged || (read.range.offset == 0 && read.end() >= piece->total))) {
+    read.bytes = std::move(http.body);
+  } else if (ranged) {
+    read.bytes.insert(read.bytes.end(), http.body.begin(), http.body.end());
+  } else if (whole) {
+    // The range was ignored: it is cut out here.
+    const auto at = [&](uint64_t offset) {
+      return http.body.begin() + static_cast<ptrdiff_t>(std::min(offset, piece->total));
+    };
+    read.bytes.assign(at(read.range.offset), at(read.end()));
+  }
+  return {};
 }
 
 void S3Client::read_answered(const std::shared_ptr<Read>& read, Reply reply) {
-  const int status = reply.http.status;
-  const bool data = status == 200 || status == 206;
-  const bool whole = reply.http.error == TransportError::kNone;
-  std::string wrong;
-  GetResult result;
-  if (status == 416) return read_behind_end(read, reply);
-  if (data && reply.http.error != TransportError::kTooLarge &&
-      reply.status.answer != Answer::kCancelled) {
-    if (read_matches(*read, reply.http, &wrong)) {
-      const bool from_zero = status == 200;  // the whole object, whatever was asked for
-      std::vector<std::byte>& came = reply.http.body;
-      const size_t progress = came.size();
-      if (from_zero && (read->next() > 0 || read->end() != UINT64_MAX)) {
-        read->bytes.clear();
-        if (whole) {
-          const uint64_t begin = std::min<uint64_t>(read->range.offset, came.size());
-          const uint64_t end = std::min<uint64_t>(read->end(), came.size());
-          read->bytes.assign(came.begin() + static_cast<ptrdiff_t>(begin),
-                             came.begin() + static_cast<ptrdiff_t>(end));
-        }
-      } else if (read->bytes.empty()) {
-        read->bytes = std::move(came);
-      } else {
-        read->bytes.insert(read->bytes.end(), came.begin(), came.end());
-      }
-      if (progress >= kProgressBytes) read->tries_left = kReadTries;
-      if (whole) {
-        result.bytes = std::move(read->bytes);
-        result.object_bytes = *read->object_bytes;
-        return read->done(std::move(result));
-      }
-    } else {
+  HttpAnswer& http = reply.http;
+  if (http.status == 416) return read_behind_end(read, reply);
+  const bool data = http.status == 200 || http.status == 206;
+  const bool cancelled = reply.status.answer == Answer::kCancelled;
+  if (data && !cancelled && http.error != TransportError::kTooLarge) {
+    const size_t before = read->bytes.size();
+    const std::string wrong = take_piece(*read, http);
+    if (wrong.empty() && (http.error == TransportError::kNone || read->complete())) {
+      GetResult result;
+      result.bytes = std::move(read->bytes);
+      result.object_bytes = *read->object_bytes;
+      return read->done(std::move(result));
+    }
+    if (!wrong.empty()) {
       reply.status = {
           Answer::kCorrupt,
           "get " + name_of(read->key) + ": " + wrong + "; check what answers at the endpoint",
           {}};
-      read->bytes.clear();
-      read->object_bytes.reset();
+      read->restart();
+    } else if (read->bytes.size() >= before + kProgressBytes) {
+      read->tries_left = kReadTries;
     }
-  } else if (status == 412 && !read->bytes.empty()) {
-    // Another object has the key now, or the store reads tags in its own way: from the beginning.
-    read->bytes.clear();
-    read->object_bytes.reset();
-  } else if (status != 0 && !data) {
+  }
+  // What broke is gone on with here; where no answer came at all, the caller waits before it asks
+  // again.
+  const bool again = data || (http.status == 0 && !read->bytes.empty());
+  if (!again || cancelled || --read->tries_left <= 0) {
+    GetResult result;
     result.status = std::move(reply.status);
     return read->done(std::move(result));
   }
-  const bool cancelled = reply.status.answer == Answer::kCancelled;
-  const bool refused = reply.status.answer == Answer::kDenied;
-  if (cancelled || refused || --read->tries_left <= 0) {
-    result.status = std::move(reply.status);
-    return read->done(std::move(result));
-  }
-  // Behind a cut that came just at the end there is nothing left to ask for.
-  if (read->object_bytes && !read->bytes.empty() &&
-      read->next() >= std::min(read->end(), *read->object_bytes)) {
-    result.bytes = std::move(read->bytes);
-    result.object_bytes = *read->object_bytes;
-    return read->done(std::move(result));
-  }
-  read->fresh_connection = true;
   read_on(read);
 }
 
@@ -250,11 +249,13 @@ void S3Client::read_behind_end(const std::shared_ptr<Read>& read, const Reply& r
   if (const std::string* text = reply.http.header("content-range")) {
     if (const auto range = parse_content_range(*text, true)) total = range->total;
   }
-  const auto answer = [read](GetResult result) {
+  if (!total && read->range.offset == 0) total = 0;
+  const auto answer = [this, read](GetResult result) {
     if (result.status.ok() && result.object_bytes > read->range.offset) {
       result.status = {
           Answer::kCorrupt,
-          "get " + printable_key(read->key) + ": a range inside the object was refused",
+          "get " + name_of(read->key) +
+              ": a range inside the object was refused; check what answers at the endpoint",
           {}};
     }
     read->done(std::move(result));
@@ -267,6 +268,10 @@ void S3Client::read_behind_end(const std::shared_ptr<Read>& read, const Reply& r
 
 void S3Client::head(std::string key, Cause cause, GetDone done) {
   CallPtr call = make_call(Verb::kHead, "HEAD", "look at " + name_of(key), key, cause);
+  call->sound = [](const HttpAnswer& http) {
+    const std::string* length = http.header("content-length");
+    return length != nullptr && number(*length) && http.header("etag") != nullptr;
+  };
   call->done = [this, key, cause, done = std::move(done)](Reply reply) mutable {
     GetResult result;
     const int status = reply.http.status;
@@ -285,16 +290,7 @@ void S3Client::head(std::string key, Cause cause, GetDone done) {
     }
     result.status = std::move(reply.status);
     if (result.status.ok()) {
-      const std::string* length = reply.http.header("content-length");
-      const auto bytes = length == nullptr ? std::nullopt : number(*length);
-      if (!bytes || reply.http.header("etag") == nullptr) {
-        result.status = {Answer::kUnknown,
-                         "look at " + name_of(key) +
-                             ": success without size and ETag; check what "
-                             "answers at the endpoint",
-                         {}};
-      }
-      result.object_bytes = bytes.value_or(0);
+      result.object_bytes = number(*reply.http.header("content-length")).value_or(0);
     }
     done(std::move(result));
   };
@@ -305,54 +301,28 @@ void S3Client::head(std::string key, Cause cause, GetDone done) {
 
 void S3Client::list(std::string prefix, std::string after, uint32_t count_max, Cause cause,
                     ListDone done) {
-  list_page(std::move(prefix), std::move(after), count_max, cause, kReadTries, std::move(done));
-}
-
-void S3Client::list_page(std::string prefix, std::string after, uint32_t count_max, Cause cause,
-                         int tries, ListDone done) {
-  CallPtr call = make_call(Verb::kList, "GET", "list " + name_of(prefix), "", cause);
+  const std::string tried = "list " + name_of(prefix);
+  CallPtr call = make_call(Verb::kList, "GET", tried, "", cause);
   call->query = {{"list-type", "2"}, {"encoding-type", "url"}, {"prefix", prefix}};
   if (!after.empty()) call->query.emplace_back("start-after", after);
   if (count_max != 0) {
     call->query.emplace_back("max-keys", std::to_string(std::min(count_max, kListMax)));
   }
-  call->fresh_connection = tries < kReadTries;
-  const std::string tried = call->tried;
-  call->done = [=, this, done = std::move(done)](Reply reply) mutable {
+  const auto page = std::make_shared<std::optional<ListPage>>();
+  call->sound = [page](const HttpAnswer& http) {
+    *page = parse_list(http.text());
+    return page->has_value();
+  };
+  call->done = [=, done = std::move(done)](Reply reply) {
     ListResult result;
-    const bool broken = reply.status.answer == Answer::kUnknown &&
-                        (reply.http.status == 0 || reply.http.status == 200);
     result.status = std::move(reply.status);
-    std::optional<ListPage> page;
-    if (result.status.ok()) page = parse_list(reply.http.text());
-    if (((result.status.ok() && !page) || broken) && tries > 1) {
-      return list_page(std::move(prefix), std::move(after), count_max, cause, tries - 1,
-                       std::move(done));
+    if (!result.status.ok()) return done(std::move(result));
+    if (const std::string wrong = wrong_in_list(**page, prefix, after); !wrong.empty()) {
+      result.status = {Answer::kCorrupt, tried + ": " + wrong, {}};
+      return done(std::move(result));
     }
-    if (result.status.ok() && !page) {
-      result.status = {Answer::kUnknown,
-                       tried + ": the answer is not a list; check what answers at the endpoint",
-                       {}};
-    }
-    if (page) {
-      result.objects = std::move(page->objects);
-      result.more = page->more;
-      const std::string* before = after.empty() ? nullptr : &after;
-      for (const ListedObject& object : result.objects) {
-        if (!object.key.starts_with(prefix) || (before != nullptr && object.key <= *before)) {
-          result.status = {Answer::kCorrupt,
-                           tried + ": " + printable_key(object.key) +
-                               " is listed out of order; use a bucket that lists in byte order",
-                           {}};
-          result.objects.clear();
-          break;
-        }
-        before = &object.key;
-      }
-      if (result.more && result.objects.empty() && result.status.ok()) {
-        result.status = {Answer::kCorrupt, tried + ": a page without keys that claims more", {}};
-      }
-    }
+    result.objects = std::move((*page)->objects);
+    result.more = (*page)->more;
     done(std::move(result));
   };
   start(std::move(call));
@@ -424,7 +394,12 @@ void S3Client::remove_batch(const std::shared_ptr<Removal>& removal,
   if (!google_) call->headers.push_back({"x-amz-checksum-sha256", base64(view(digest))});
   call->payload_hash = hex(digest);
   call->body = body_of(document);
-  call->done = [this, removal, tried, keys = std::move(keys)](Reply reply) mutable {
+  const auto failures = std::make_shared<std::optional<std::vector<DeleteFailure>>>();
+  call->sound = [failures](const HttpAnswer& http) {
+    *failures = parse_delete_result(http.text());
+    return failures->has_value();
+  };
+  call->done = [this, removal, failures, keys = std::move(keys)](Reply reply) mutable {
     const Answer answer = reply.status.answer;
     if (answer == Answer::kUnsupported || (answer == Answer::kInvalid && reply.http.status != 0)) {
       // The store has no such request: one by one, from now on.
@@ -437,16 +412,13 @@ void S3Client::remove_batch(const std::shared_ptr<Removal>& removal,
       removal->failed(std::move(reply.status));
       removal->batched.clear();  // what comes next would meet the same
       removal->single.clear();
-    } else if (const auto failures = parse_delete_result(reply.http.text())) {
-      for (const DeleteFailure& failure : *failures) {
+    } else {
+      for (const DeleteFailure& failure : **failures) {
         if (failure.code == "NoSuchKey") continue;
         const Verdict verdict = judge(Verb::kDelete, status_of(failure.code), failure.code);
-        removal->failed({verdict.answer,
-                         "delete " + name_of(failure.key) + ": " + printable_key(failure.code),
-                         {}});
+        const std::string text = name_of(failure.key) + ": " + printable_key(failure.code);
+        removal->failed({verdict.answer, "delete " + redact(text, credentials_.last()), {}});
       }
-    } else {
-      removal->failed({Answer::kUnknown, tried + ": the answer is not a deletion's", {}});
     }
     remove_on(removal);
   };
@@ -480,6 +452,7 @@ void S3Client::versioning(Cause cause, std::function<void(StoreStatus, std::stri
   CallPtr call =
       make_call(Verb::kList, "GET", "look at the versioning of " + name_of(""), "", cause);
   call->query = {{"versioning", ""}};
+  call->sound = [](const HttpAnswer& http) { return parse_versioning(http.text()).has_value(); };
   call->done = [done = std::move(done)](Reply reply) {
     std::string status;
     if (reply.status.ok()) status = parse_versioning(reply.http.text()).value_or("");

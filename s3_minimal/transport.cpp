@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "platform/thread_pool.h"
 #include "s3_minimal/curl.h"
 
 namespace wp::s3 {
@@ -12,16 +13,15 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Kept connections are given up before servers do it: Amazon's close after about twenty idle
-// seconds.
-constexpr long kConnectionIdleSeconds = 15;
 constexpr size_t kHeaderBytesMax = 64 << 10;
 constexpr size_t kErrorBytesMax = 256 << 10;  // of an answer that is no success
 constexpr long kBufferBytes = 256 << 10;
+// What the system may still have to send when we have nothing more to give.
+constexpr uint64_t kSocketBytes = 4 << 20;
 
 void initialise_curl() {
   static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
-  curl_must(code);
+  if (code != CURLE_OK) std::abort();
 }
 
 TransportError error_of(int curl_code, bool answered) {
@@ -48,6 +48,12 @@ TransportError error_of(int curl_code, bool answered) {
   }
 }
 
+std::vector<std::string> header_lines(const Headers& headers) {
+  std::vector<std::string> lines = {"Expect:"};
+  for (const Header& header : headers) lines.push_back(header.name + ": " + header.value);
+  return lines;
+}
+
 }  // namespace
 
 const std::string* HttpAnswer::header(std::string_view name) const {
@@ -65,11 +71,13 @@ struct Transport::Transfer {
   CURL* easy = nullptr;
   curl_slist* header_list = nullptr;
   size_t sent_bytes = 0, header_bytes = 0;
-  bool too_large = false;
+  bool too_large = false, head_complete = false;
   Clock::time_point began, progressed;
   char error_text[CURL_ERROR_SIZE] = "";
 
   ~Transfer() { curl_slist_free_all(header_list); }
+
+  CURLcode prepare(const std::string& ca_file);
 
   static size_t on_read(char* out, size_t size, size_t count, void* self) noexcept {
     return static_cast<Transfer*>(self)->give({out, size * count});
@@ -106,6 +114,7 @@ struct Transport::Transfer {
       if (line.starts_with("HTTP/")) {
         // A new answer, perhaps after an interim one.
         answer.headers.clear();
+        head_complete = false;
         const size_t blank = line.find(' ');
         answer.status = blank == std::string_view::npos ? 0 : atoi(line.data() + blank);
         return true;
@@ -113,7 +122,11 @@ struct Transport::Transfer {
       header_bytes += line.size();
       if (header_bytes > kHeaderBytesMax) return false;
       const size_t colon = line.find(':');
-      if (colon == std::string_view::npos) return true;
+      if (colon == std::string_view::npos) {
+        // Trailers of a body in chunks come later, and have no empty line of their own.
+        head_complete = head_complete || trim(line).empty();
+        return true;
+      }
       answer.headers.push_back(
           {lower(trim(line.substr(0, colon))), std::string(trim(line.substr(colon + 1)))});
       return true;
@@ -149,7 +162,9 @@ struct Transport::Transfer {
     const Deadlines& limits = request.deadlines;
     const size_t body_bytes = request.body == nullptr ? 0 : request.body->size();
     const bool waiting = sent_bytes == body_bytes && answer.status == 0;
-    const milliseconds quiet = waiting ? limits.first_byte : limits.stall;
+    milliseconds quiet = waiting ? limits.first_byte : limits.stall;
+    quiet +=
+        milliseconds(std::min<uint64_t>(body_bytes, kSocketBytes) * 1000 / limits.bytes_per_second);
     const uint64_t moved = sent_bytes + answer.body.size();
     const auto total = limits.total + milliseconds(moved * 1000 / limits.bytes_per_second);
     const auto quiet_end = progressed + quiet, total_end = began + total;
@@ -166,9 +181,9 @@ Transport::Transport(uint32_t in_flight_max, std::string ca_file)
       multi_((initialise_curl(), curl_multi_init())),
       limit_(in_flight_max_) {
   if (multi_ == nullptr) std::abort();
-  set_multi_number(multi_, CURLMOPT_MAXCONNECTS, in_flight_max_);
-  set_multi_number(multi_, CURLMOPT_MAX_HOST_CONNECTIONS, in_flight_max_);
-  set_multi_number(multi_, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+  const auto connections_max = static_cast<long>(in_flight_max_);
+  curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, connections_max);
+  curl_multi_setopt(multi_, CURLMOPT_MAX_HOST_CONNECTIONS, connections_max);
 }
 
 Transport::~Transport() {
@@ -178,20 +193,24 @@ Transport::~Transport() {
 }
 
 void Transport::send(HttpRequest request, Done done) {
+  HttpAnswer answer;
   {
     MutexLock lock(mutex_);
-    if (!stopping_) {
+    if (stopping_) {
+      answer.error = TransportError::kCancelled;
+      answer.error_text = "shut down";
+    } else if (!thread_.joinable() && !start_thread(thread_, "wp-s3", [this] { run(); })) {
+      answer.error = TransportError::kConnect;
+      answer.error_text = "no thread can be started";
+    } else {
       incoming_.push_back({std::move(request), std::move(done)});
-      if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
-      lock.unlock();
-      curl_multi_wakeup(multi_);
-      return;
     }
   }
-  HttpAnswer answer;
-  answer.error = TransportError::kCancelled;
-  answer.error_text = "shut down";
-  done(std::move(answer));
+  if (answer.error == TransportError::kNone) {
+    curl_multi_wakeup(multi_);
+  } else {
+    done(std::move(answer));
+  }
 }
 
 void Transport::note(uint64_t round, bool slow_down) {
@@ -244,7 +263,7 @@ void Transport::start_some() {
   }
 }
 
-bool Transport::start(Queued queued) {
+void Transport::start(Queued queued) {
   auto transfer = std::make_unique<Transfer>();
   transfer->request = std::move(queued.request);
   transfer->done = std::move(queued.done);
@@ -257,52 +276,59 @@ bool Transport::start(Queued queued) {
     spare_.pop_back();
   }
   if (transfer->easy == nullptr) std::abort();
-  CURL* easy = transfer->easy;
-  const HttpRequest& request = transfer->request;
-  set_text(easy, CURLOPT_URL, request.url);
-  set_text(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  set_number(easy, CURLOPT_PATH_AS_IS, 1);
-  set_number(easy, CURLOPT_FOLLOWLOCATION, 0);
-  set_number(easy, CURLOPT_NOSIGNAL, 1);
-  set_number(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-  set_number(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1);
-  set_number(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.deadlines.connect.count()));
-  set_number(easy, CURLOPT_MAXAGE_CONN, kConnectionIdleSeconds);
-  set_number(easy, CURLOPT_FRESH_CONNECT, request.fresh_connection ? 1 : 0);
-  set_number(easy, CURLOPT_BUFFERSIZE, kBufferBytes);
-  set_number(easy, CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);
-  set_pointer(easy, CURLOPT_ERRORBUFFER, transfer->error_text);
-  set_pointer(easy, CURLOPT_PRIVATE, transfer.get());
-  set_transfer(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
-  set_pointer(easy, CURLOPT_HEADERDATA, transfer.get());
-  set_transfer(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_write);
-  set_pointer(easy, CURLOPT_WRITEDATA, transfer.get());
-  if (!ca_file_.empty()) set_text(easy, CURLOPT_CAINFO, ca_file_);
-  if (request.direct) set_text(easy, CURLOPT_PROXY, "");
-  if (request.body != nullptr) {
-    set_number(easy, CURLOPT_UPLOAD, 1);
-    set_offset(easy, CURLOPT_INFILESIZE_LARGE, request.body->size());
-    set_transfer(easy, CURLOPT_READFUNCTION, &Transfer::on_read);
-    set_pointer(easy, CURLOPT_READDATA, transfer.get());
-    set_seek(easy, &Transfer::on_seek);
-    set_pointer(easy, CURLOPT_SEEKDATA, transfer.get());
-  } else if (request.method == "HEAD") {
-    set_number(easy, CURLOPT_NOBODY, 1);
+  CURLcode code = transfer->prepare(ca_file_);
+  if (code == CURLE_OK && curl_multi_add_handle(multi_, transfer->easy) != CURLM_OK) {
+    code = CURLE_FAILED_INIT;
   }
-  set_text(easy, CURLOPT_CUSTOMREQUEST, request.method);
-  Headers headers = request.headers;
-  headers.push_back({"Expect", ""});
-  for (const Header& header : headers) {
-    // "Name:" takes a header away that libcurl would send; an empty one of ours needs "Name;".
-    const std::string line = header.name + ": " + header.value;
-    curl_slist* longer = curl_slist_append(transfer->header_list, line.c_str());
-    if (longer == nullptr) std::abort();
-    transfer->header_list = longer;
-  }
-  set_list(easy, CURLOPT_HTTPHEADER, transfer->header_list);
-  if (curl_multi_add_handle(multi_, easy) != CURLM_OK) std::abort();
+  if (code != CURLE_OK) return finish(std::move(transfer), code, TransportError::kConnect);
   active_.push_back(std::move(transfer));
-  return true;
+}
+
+CURLcode Transport::Transfer::prepare(const std::string& ca_file) {
+  EasyOptions set(easy);
+  set.text(CURLOPT_URL, request.url);
+  set.text(CURLOPT_PROTOCOLS_STR, "http,https");
+  set.number(CURLOPT_PATH_AS_IS, 1);
+  set.number(CURLOPT_FOLLOWLOCATION, 0);
+  set.number(CURLOPT_NOSIGNAL, 1);
+#if LIBCURL_VERSION_NUM >= 0x075700
+  // Else a name that is not resolved in time holds up all that is under way until it is.
+  set.number(CURLOPT_QUICK_EXIT, 1);
+#endif
+  set.number(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+  set.number(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1);
+  set.number(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.deadlines.connect.count()));
+  set.number(CURLOPT_MAXAGE_CONN, static_cast<long>(request.deadlines.idle.count()));
+  set.number(CURLOPT_FRESH_CONNECT, request.fresh_connection ? 1 : 0);
+  set.number(CURLOPT_BUFFERSIZE, kBufferBytes);
+  set.number(CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);
+  set.pointer(CURLOPT_ERRORBUFFER, error_text);
+  set.pointer(CURLOPT_PRIVATE, this);
+  set.transfer(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
+  set.pointer(CURLOPT_HEADERDATA, this);
+  set.transfer(CURLOPT_WRITEFUNCTION, &Transfer::on_write);
+  set.pointer(CURLOPT_WRITEDATA, this);
+  if (!ca_file.empty()) set.text(CURLOPT_CAINFO, ca_file);
+  if (request.direct) set.text(CURLOPT_PROXY, "");
+  if (request.body != nullptr) {
+    set.number(CURLOPT_UPLOAD, 1);
+    set.offset(CURLOPT_INFILESIZE_LARGE, request.body->size());
+    set.transfer(CURLOPT_READFUNCTION, &Transfer::on_read);
+    set.pointer(CURLOPT_READDATA, this);
+    set.seek(&Transfer::on_seek);
+    set.pointer(CURLOPT_SEEKDATA, this);
+  } else if (request.method == "HEAD") {
+    set.number(CURLOPT_NOBODY, 1);
+  }
+  set.text(CURLOPT_CUSTOMREQUEST, request.method);
+  // One without a value takes away what libcurl would send.
+  for (const std::string& line : header_lines(request.headers)) {
+    curl_slist* const longer = curl_slist_append(header_list, line.c_str());
+    if (longer == nullptr) return CURLE_OUT_OF_MEMORY;
+    header_list = longer;
+  }
+  set.list(CURLOPT_HTTPHEADER, header_list);
+  return set.code();
 }
 
 std::unique_ptr<Transport::Transfer> Transport::detach(Transfer* transfer) {
@@ -328,6 +354,11 @@ void Transport::finish(std::unique_ptr<Transfer> transfer, int curl_code, Transp
   HttpAnswer answer = std::move(transfer->answer);
   CURL* easy = transfer->easy;
   answer.error = forced != TransportError::kNone ? forced : error_of(curl_code, answer.status != 0);
+  if (answer.error == TransportError::kNone && !transfer->head_complete) {
+    // libcurl is content with a head that ends where the connection does.
+    answer.error = TransportError::kCut;
+    answer.error_text = "the connection ended within the answer's headers";
+  }
   if (transfer->too_large) answer.error = TransportError::kTooLarge;
   if (answer.error != TransportError::kNone && answer.error_text.empty()) {
     answer.error_text = transfer->error_text[0] != '\0'
@@ -349,7 +380,9 @@ void Transport::finish(std::unique_ptr<Transfer> transfer, int curl_code, Transp
     answer.address = address;
   }
   curl_easy_reset(easy);
-  if (spare_.size() < in_flight_max_) {
+  // A handle that failed is not used again: after a name that was not found it still holds a
+  // buffer, and libcurl 7.88 then refuses CURLOPT_BUFFERSIZE.
+  if (answer.error == TransportError::kNone && spare_.size() < in_flight_max_) {
     spare_.push_back(easy);
   } else {
     curl_easy_cleanup(easy);

@@ -102,7 +102,7 @@ class Transport {
   void run();
   bool take_queue();  // false: shut down
   void start_some();
-  bool start(Queued queued);
+  void start(Queued queued);
   void finish_done();
   void finish(std::unique_ptr<Transfer> transfer, int curl_code, TransportError forced);
   std::chrono::milliseconds check_deadlines();

@@ -1,7 +1,6 @@
 // What is particular to objects in a directory: opening, foreign and odd things in it, full and
 // read-only disks, many threads. tests/directory_crash_test.cpp has what concerns crashes.
 #include <doctest/doctest.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -9,10 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -21,6 +17,7 @@
 #include "stores/directory.h"
 #include "stores/memory.h"
 #include "tests/store_contract.h"
+#include "tests/with_mount.h"
 
 namespace wp {
 namespace {
@@ -60,32 +57,6 @@ std::vector<std::string> listed(ObjectStore& store, const std::string& prefix = 
   std::vector<std::string> keys;
   for (const ListedObject& object : list_all(store, prefix)) keys.push_back(object.key);
   return keys;
-}
-
-// Runs the body with an empty file system of its own, which goes with it. False, and said aloud,
-// where this user may not mount.
-bool with_mount(const char* what, const char* size,
-                const std::function<void(const std::string&)>& body) {
-  bool mounted = false;
-  std::exception_ptr failure;
-  TempDir dir;
-  // Mounts of a thread with a name space of its own are seen by nobody else.
-  std::thread([&] {
-    mounted = unshare(CLONE_NEWNS | CLONE_FS) == 0 &&
-              mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-              mount("wp-test", dir.path().c_str(), "tmpfs", 0, size) == 0;
-    if (!mounted) {
-      std::printf("\nleft out: %s, for want of a mount (%s)\n", what, std::strerror(errno));
-      return;
-    }
-    try {
-      body(dir.path());
-    } catch (...) {
-      failure = std::current_exception();  // of a REQUIRE
-    }
-  }).join();
-  if (failure) std::rethrow_exception(failure);
-  return mounted;
 }
 
 }  // namespace

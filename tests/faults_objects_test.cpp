@@ -189,6 +189,31 @@ TEST_CASE("D25 a slot that is gone from the middle is an error, never a shorter 
   }
 }
 
+TEST_CASE("D25 a slot that is gone far before the tail is noticed without the view too") {
+  SimWorld world(1);
+  std::string gone;
+  {
+    Site site = world.open("writer");
+    Log log = log_of(site, "a");
+    for (const std::string& text : texts("", 300)) append_text(log, text);
+    site->abandon();
+  }
+  for (const std::string& key : world.bucket->keys()) {
+    if (key.ends_with("/000000000005")) gone = key;
+  }
+  REQUIRE_FALSE(gone.empty());
+  world.bucket->erase(gone);
+  const auto keys = world.bucket->keys();
+  for (const bool read_only : {false, true}) {
+    Options options;
+    options.read_only = read_only;
+    Site site = world.open("opener", options);
+    CHECK_CODE(site.status, Code::kCorrupt);
+    CHECK(site.status.message().find(gone) != std::string::npos);
+    CHECK(world.bucket->keys() == keys);  // above all no fence at the hole
+  }
+}
+
 TEST_CASE("D25 a slot's body in another slot's place is refused") {
   const Sample sample = make_sample();
   const auto keys = sample.bucket->keys();

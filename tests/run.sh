@@ -46,6 +46,9 @@ start() {
   seconds=$(awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
 }
 
+# count_cases OPTION...: how many C++ test cases these options mean, the skipped ones among them.
+count_cases() { "$build/tests" -c -ns "$@" | sed -n 's/.*current filters: //p'; }
+
 run_unit() {
   log=$log_dir/unit.log
   # Thread sanitizer of g++ 12 cannot live with the wide address randomisation of newer kernels.
@@ -57,9 +60,11 @@ run_unit() {
   counts=$(sed -n 's/^\[doctest\] test cases: *[0-9]* | *\([0-9]*\) passed | *\([0-9]*\) failed\( | *\([0-9]*\) skipped\)*.*/\1 \2 \4/p' "$log" | tail -n 1)
   local p f skipped
   read -r p f skipped <<<"${counts:-0 0 0}"
+  # Those that need a server are run by s3_server_test.sh, which says so itself where it cannot.
+  [ "$only" = unit ] || skipped=$((${skipped:-0} - $(count_cases -ts="s3 server")))
   # Output without doctest's last line, or no test at all, is no success.
   [ -n "$counts" ] && [ "$p$f" != 00 ] || [ "$status" != 0 ] || status=1
-  if [ "${skipped:-0}" != 0 ]; then
+  if [ "${skipped:-0}" -gt 0 ]; then
     echo "left out: $skipped C++ test cases, by a filter or marked to be skipped" >>"$log"
   fi
   record unit "$log" "$status" "$p" "$f" "$seconds"

@@ -47,6 +47,7 @@ constexpr const char* kViewFiles[] = {"wp.sqlite", "wp.sqlite-wal", "wp.sqlite-s
 
 RootKind each_root() {
   RootKind kind = RootKind::kMemory;
+  if (store_test::s3_is_there()) return RootKind::kS3;
   SUBCASE("in memory") {
     kind = RootKind::kMemory;
   }
@@ -70,6 +71,11 @@ TestRoot::TestRoot(RootKind kind) : kind_(kind), name_(unique_name()) {
     url_ = "mem://" + name_;
     return;
   }
+  if (kind_ == RootKind::kS3) {
+    s3_ = std::make_unique<store_test::S3Objects>(name_);
+    url_ = s3_->url();
+    return;
+  }
   directory_ = (fs::temp_directory_path() / name_).string();
   url_ = "file://" + directory_;
 }
@@ -78,6 +84,10 @@ TestRoot::~TestRoot() {
   if (kind_ == RootKind::kDirectory) {
     std::error_code error;
     fs::remove_all(directory_, error);
+    return;
+  }
+  if (kind_ == RootKind::kS3) {
+    forget_view();
     return;
   }
   const auto bucket = memory_bucket(name_, false);
@@ -94,6 +104,7 @@ Options TestRoot::options() const {
 std::unique_ptr<Wal> TestRoot::open(const Options& options) const {
   auto opened = Wal::open(url_, options);
   require_ok(opened.status());
+  if (kind_ == RootKind::kS3 && !options.read_only) s3_view_ = (*opened)->info().view_path;
   return std::move(opened).value();
 }
 
@@ -102,6 +113,8 @@ std::vector<std::string> TestRoot::keys() const {
   if (kind_ == RootKind::kMemory) {
     const auto bucket = memory_bucket(name_, false);
     if (bucket != nullptr) keys = bucket->keys();
+  } else if (kind_ == RootKind::kS3) {
+    keys = s3_->keys();
   } else if (fs::exists(directory_)) {
     for (const auto& entry : fs::recursive_directory_iterator(directory_)) {
       if (!entry.is_regular_file()) continue;
@@ -117,6 +130,7 @@ std::vector<std::string> TestRoot::keys() const {
 
 std::vector<std::byte> TestRoot::bytes(const std::string& key) const {
   if (kind_ == RootKind::kDirectory) return read_file(fs::path(directory_) / key);
+  if (kind_ == RootKind::kS3) return s3_->bytes(key);
   const Body body = memory_bucket(name_, true)->get(key);
   REQUIRE(body != nullptr);
   return *body;
@@ -125,6 +139,8 @@ std::vector<std::byte> TestRoot::bytes(const std::string& key) const {
 void TestRoot::put(const std::string& key, const std::vector<std::byte>& bytes) const {
   if (kind_ == RootKind::kDirectory) {
     write_file(fs::path(directory_) / key, bytes);
+  } else if (kind_ == RootKind::kS3) {
+    s3_->put(key, bytes);
   } else {
     memory_bucket(name_, true)->overwrite(key, bytes);
   }
@@ -133,6 +149,8 @@ void TestRoot::put(const std::string& key, const std::vector<std::byte>& bytes) 
 void TestRoot::erase(const std::string& key) const {
   if (kind_ == RootKind::kDirectory) {
     fs::remove(fs::path(directory_) / key);
+  } else if (kind_ == RootKind::kS3) {
+    s3_->erase(key);
   } else {
     memory_bucket(name_, true)->erase(key);
   }
@@ -144,6 +162,9 @@ void TestRoot::copy_objects_to(const TestRoot& other) const {
 }
 
 void TestRoot::forget_view() const {
+  if (kind_ == RootKind::kS3 && !s3_view_.empty()) {
+    for (const char* end : {"", "-wal", "-shm", "-journal"}) fs::remove(s3_view_ + end);
+  }
   if (kind_ != RootKind::kDirectory) return;
   for (const char* file : kViewFiles) fs::remove(fs::path(directory_) / file);
 }

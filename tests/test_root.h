@@ -8,14 +8,16 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/s3_objects.h"
 #include "tests/sim_store.h"
 #include "wp.h"
 
 namespace wp {
 
-enum class RootKind : uint8_t { kMemory, kDirectory };
+enum class RootKind : uint8_t { kMemory, kDirectory, kS3 };
 
-// Runs the test case once for each kind of root (doctest subcases).
+// Runs the test case once for each kind of root (doctest subcases): in memory and in a directory,
+// or, where the environment names a server, in its bucket alone.
 RootKind each_root();
 
 // An empty place, removed at the end. Objects can be looked at and damaged behind wp's back.
@@ -28,7 +30,7 @@ class TestRoot {
 
   RootKind kind() const { return kind_; }
   const std::string& url() const { return url_; }
-  const std::string& directory() const { return directory_; }  // empty for memory
+  const std::string& directory() const { return directory_; }  // empty for others
   // Defaults, except that no test waits for a disk to sync.
   Options options() const;
   std::unique_ptr<Wal> open() const { return open(options()); }
@@ -39,13 +41,15 @@ class TestRoot {
   void put(const std::string& key, const std::vector<std::byte>& bytes) const;  // overwrites
   void erase(const std::string& key) const;
   void copy_objects_to(const TestRoot& other) const;  // replaces what is there
-  // The view's files: none for memory.
+  // The view's files: none for memory; in a bucket only of what was opened here.
   void forget_view() const;
   void copy_view_to(const TestRoot& other) const;
 
  private:
   RootKind kind_;
   std::string name_, url_, directory_;
+  std::unique_ptr<store_test::S3Objects> s3_;
+  mutable std::string s3_view_;  // its path, once it is known
 };
 
 // A directory that is removed at the end.

@@ -9,6 +9,10 @@ declare -A groups=(
   [test]="doctest-dev python3 sqlite3 zstd strace cmake binutils"
   [check]="clang-14 clang-format-14"
   [fuzz]="clang-14 libclang-rt-14-dev"
+  # Real S3 servers that the tests start by themselves (tests/servers), and other clients to compare
+  # with.
+  [servers]="radosgw ceph-mon ceph-osd ceph-common swift swift-proxy swift-account swift-container
+    swift-object curl python3-boto3"
 )
 
 check=
@@ -16,7 +20,7 @@ check=
 wanted=()
 for group in "$@"; do
   [ -n "${groups[$group]-}" ] || { echo "deps: no group '$group'; there are: ${!groups[*]}" >&2; exit 2; }
-  read -ra names <<<"${groups[$group]}"
+  read -rd '' -a names <<<"${groups[$group]}" || :
   wanted+=("${names[@]}")
 done
 [ ${#wanted[@]} -gt 0 ] || { echo "usage: tools/deps.sh [--check] GROUP... of: ${!groups[*]}" >&2; exit 2; }
@@ -46,10 +50,21 @@ fi
 
 echo "deps: installing ${missing[*]}"
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+policy=
+cleanup() {
+  rm -f "$log"
+  [ -z "$policy" ] || "${as_root[@]}" rm -f "$policy"
+}
+trap cleanup EXIT
 apt() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 "$@" \
     </dev/null >"$log" 2>&1 || { cat "$log" >&2; echo "deps: apt-get $1 failed" >&2; exit 1; }
 }
+# Packages with a daemon in them would start it: here it is only wanted as a program. Who has a
+# policy of his own keeps it.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  policy=/usr/sbin/policy-rc.d
+  "${as_root[@]}" sh -c 'printf "#!/bin/sh\nexit 101\n" >"$1" && chmod 755 "$1"' sh "$policy"
+fi
 apt update
 apt install -y --no-install-recommends "${missing[@]}"

@@ -1,0 +1,124 @@
+// Rows and deltas of views, short to write, and everything that a view answers as one value.
+#ifndef WP_TESTS_VIEW_ROWS_H_
+#define WP_TESTS_VIEW_ROWS_H_
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "engine/view.h"
+
+namespace wp::view_test {
+
+inline LogRow log_row(LogId id, std::string name, Lsn lsn_first = 1, Lsn lsn_next = 1) {
+  LogRow row;
+  row.id = id;
+  row.name = std::move(name);
+  row.lsn_first = lsn_first;
+  row.lsn_next = lsn_next;
+  row.bytes_end = lsn_next * 10;
+  row.time_last_ms = static_cast<int64_t>(lsn_next);
+  return row;
+}
+
+inline RunRow run_row(LogId log, Lsn lsn_first, uint64_t count, int64_t time_first_ms = 0,
+                      int64_t time_last_ms = 0) {
+  RunRow row;
+  row.log = log;
+  row.lsn_first = lsn_first;
+  row.count = count;
+  row.epoch = 1;
+  row.seq = lsn_first;
+  row.bytes_begin = lsn_first * 10;
+  row.bytes = count * 10;
+  row.time_first_ms = time_first_ms;
+  row.time_last_ms = time_last_ms;
+  return row;
+}
+
+inline EpochRow epoch_row(Epoch epoch, Nonce owner, bool ended = false, Seq fence = 0) {
+  EpochRow row;
+  row.epoch = epoch;
+  row.owner = owner;
+  row.ended = ended;
+  row.closed = ended && fence % 2 == 1;
+  row.fence = fence;
+  return row;
+}
+
+inline SlotRow slot_row(Epoch epoch, Seq seq, uint64_t bytes = 100, uint64_t entries = 1) {
+  return {epoch, seq, bytes, entries};
+}
+
+// A head that differs from that of any other number.
+inline ViewHead head_of(uint64_t number) {
+  ViewHead head;
+  head.root_id.fill(std::byte{0xab});
+  head.last.slot = {1, 77, number};
+  head.last.digest.fill(static_cast<std::byte>(number));
+  head.next = {1, 77, number + 1};
+  head.log_id_next = number + 2;
+  head.slots = number;
+  head.stored_bytes = number * 1'000;
+  head.logs = number / 2;
+  return head;
+}
+
+inline void must(const Status& status) {
+  INFO(status.to_string());
+  REQUIRE(status.ok());
+}
+template <class T>
+T got(Result<T> result) {
+  must(result.status());
+  return *std::move(result);
+}
+
+// What a view answers about everything in it.
+struct Answers {
+  std::optional<ViewHead> head;
+  std::vector<LogRow> logs;
+  std::vector<RunRow> runs;  // from each log's lsn_first on: what lies before may be there or not
+  std::vector<EpochRow> epochs;
+  std::vector<SlotRow> slots;
+  bool operator==(const Answers&) const = default;
+};
+
+// Asks for every row that a caller can know of; the first error ends it.
+inline Status ask_all(View& view, Answers* answers) {
+  auto head = view.head();
+  if (!head) return head.status();
+  answers->head = *head;
+  auto logs = view.logs("", SIZE_MAX);
+  if (!logs) return logs.status();
+  answers->logs = *std::move(logs);
+  for (const LogRow& log : answers->logs) {
+    auto by_name = view.log_by_name(log.name);
+    if (!by_name) return by_name.status();
+    CHECK(*by_name == std::optional<LogRow>(log));
+    auto by_id = view.log_by_id(log.id);
+    if (!by_id) return by_id.status();
+    CHECK(*by_id == std::optional<LogRow>(log));
+    auto runs = view.runs(log.id, log.lsn_first, SIZE_MAX);
+    if (!runs) return runs.status();
+    answers->runs.insert(answers->runs.end(), runs->begin(), runs->end());
+  }
+  auto epochs = view.epochs();
+  if (!epochs) return epochs.status();
+  answers->epochs = *std::move(epochs);
+  auto slots = view.slots(0, 0, SIZE_MAX);
+  if (!slots) return slots.status();
+  answers->slots = *std::move(slots);
+  return {};
+}
+
+inline Answers all_of(View& view) {
+  Answers answers;
+  must(ask_all(view, &answers));
+  return answers;
+}
+
+}  // namespace wp::view_test
+
+#endif  // WP_TESTS_VIEW_ROWS_H_
