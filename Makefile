@@ -15,8 +15,10 @@ JOBS       ?= $(shell nproc)
 MAKEFLAGS  += -j$(JOBS) --no-print-directory
 Q          := $(if $(V),,@)
 
-# SAN=address brings the checks for undefined behaviour along.
-SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN:address=address,undefined) -fno-sanitize-recover=all)
+# SAN=address brings the checks for undefined behaviour along. SAN=fuzzer is for `make fuzz`.
+SAN_ALL   := $(SAN:address=address,undefined)
+SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN_ALL:fuzzer=fuzzer-no-link,address,undefined) \
+               -fno-sanitize-recover=all)
 FLAGS     := -std=c++20 -pthread -I. -Wall -Wextra $(WERROR) $(if $(CLANG),-Wthread-safety) \
              $(SAN_FLAGS) $(CPPFLAGS) $(CXXFLAGS)
 LIBS      := -lsqlite3 -lcurl -lcrypto -lzstd
@@ -26,15 +28,17 @@ SONAME    := libwp.so.$(firstword $(subst ., ,$(VERSION)))
 LIB_SRCS    := $(wildcard wp.cpp engine/*.cpp stores/*.cpp platform/*.cpp meta_sqlite/*.cpp \
                  s3_minimal/*.cpp)
 CLI_SRCS    := $(wildcard cli/*.cpp)
-TEST_SRCS   := $(wildcard tests/*.cpp)
+FUZZ_SRCS   := $(wildcard tests/fuzz/*.cpp)
+# The tests replay the fuzzers' corpus.
+TEST_SRCS   := $(wildcard tests/*.cpp) $(filter-out tests/fuzz/main.cpp,$(FUZZ_SRCS))
 BENCH_SRCS  := $(wildcard bench/*.cpp)
 SAMPLE_SRCS := $(wildcard samples/*.cpp)
 objs         = $(1:%.cpp=$(BUILD)/obj/%.o)
 LIB_OBJS    := $(call objs,$(LIB_SRCS))
 SAMPLES     := $(SAMPLE_SRCS:%.cpp=$(BUILD)/%)
-FORMATTED   := $(wildcard *.h *.cpp */*.h */*.cpp)
+FORMATTED   := $(wildcard *.h *.cpp */*.h */*.cpp tests/fuzz/*.h tests/fuzz/*.cpp)
 
-.PHONY: all samples demo test unit bench install format check-format clean help FORCE
+.PHONY: all samples demo test unit fuzz bench install format check-format clean help FORCE
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/libwp.a $(BUILD)/libwp.so $(if $(CLI_SRCS),$(BUILD)/wp)
@@ -46,6 +50,7 @@ help:
 	@echo "make demo          logs of this machine through a kill -9 and back, with sizes and prices"
 	@echo "make test          everything that is tested; the last line counts it"
 	@echo "make unit          of that, only the C++ tests"
+	@echo "make fuzz          each decoder against made-up input; SECONDS=60 for each, TARGETS=..."
 	@echo "make bench         measurements; ARGS=... goes to the program"
 	@echo "make samples       the programs of samples/, in $(BUILD)/samples/"
 	@echo "make install       to PREFIX=$(PREFIX), under DESTDIR=$(DESTDIR)"
@@ -66,7 +71,8 @@ $(BUILD)/flags $(BUILD)/sources: FORCE
 
 # What the library shows to programs is what wp.h marks with WP_API.
 $(LIB_OBJS): private MORE := -fPIC -fvisibility=hidden -fvisibility-inlines-hidden
-$(BUILD)/obj/%.o: %.cpp $(BUILD)/flags | $(BUILD)/deps-build $(if $(CLANG),$(BUILD)/deps-check)
+$(BUILD)/obj/%.o: %.cpp $(BUILD)/flags | $(BUILD)/deps-build $(if $(CLANG),$(BUILD)/deps-check) \
+                  $(if $(filter fuzzer,$(SAN)),$(BUILD)/deps-fuzz)
 	@mkdir -p $(@D)
 	@echo "  CXX   $<"
 	$(Q)$(CXX) $(FLAGS) $(MORE) -MMD -MP -c $< -o $@
@@ -93,6 +99,12 @@ $(PROGRAMS): $(BUILD)/libwp.a $(BUILD)/sources
 	@echo "  LINK  $@"
 	$(Q)$(CXX) $(FLAGS) $(LDFLAGS) $(filter %.o,$^) $< $(LIBS) -o $@
 
+# libFuzzer brings its own main(). What the targets share with the tests needs no doctest.
+$(BUILD)/fuzz: $(call objs,$(FUZZ_SRCS) tests/format_samples.cpp tests/sim_store.cpp \
+                 tests/sim_runtime.cpp) $(BUILD)/libwp.a
+	@echo "  LINK  $@"
+	$(Q)$(CXX) $(FLAGS) -fsanitize=fuzzer $(LDFLAGS) $^ $(LIBS) -o $@
+
 # Linked with the shared library, so that they also show that it exports what wp.h promises.
 $(SAMPLES): $(BUILD)/samples/%: $(BUILD)/obj/samples/%.o $(BUILD)/libwp.so
 	@mkdir -p $(@D)
@@ -100,14 +112,14 @@ $(SAMPLES): $(BUILD)/samples/%: $(BUILD)/obj/samples/%.o $(BUILD)/libwp.so
 	$(Q)$(CXX) $(FLAGS) $(LDFLAGS) $< -L$(BUILD) -lwp -Wl,-rpath,'$$ORIGIN/..' -o $@
 
 -include $(patsubst %.cpp,$(BUILD)/obj/%.d,$(LIB_SRCS) $(CLI_SRCS) $(TEST_SRCS) $(BENCH_SRCS) \
-           $(SAMPLE_SRCS))
+           $(SAMPLE_SRCS) tests/fuzz/main.cpp)
 
 # Debian packages that are missing. `make install` names them but installs none.
 $(BUILD)/deps-%: tools/deps.sh
 	@mkdir -p $(@D)
 	@tools/deps.sh $(if $(filter install,$(MAKECMDGOALS)),--check) $*
 	@touch $@
-$(BUILD)/deps-test $(BUILD)/deps-check $(BUILD)/deps-servers: | $(BUILD)/deps-build
+$(BUILD)/deps-test $(BUILD)/deps-check $(BUILD)/deps-fuzz $(BUILD)/deps-servers: | $(BUILD)/deps-build
 
 # ---- using what was built
 
@@ -119,6 +131,11 @@ test: all samples $(BUILD)/tests | $(BUILD)/deps-test $(BUILD)/deps-servers
 
 unit: $(BUILD)/tests
 	@tests/run.sh $(BUILD) unit
+
+SECONDS ?= 60
+fuzz:
+	@$(MAKE) SAN=fuzzer CXX=clang++-14 BUILD=build-fuzz build-fuzz/fuzz
+	@tests/fuzz/run.sh build-fuzz/fuzz $(SECONDS) $(TARGETS)
 
 bench: $(BUILD)/bench
 	@$(BUILD)/bench $(ARGS)

@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/session.h"
+#include "cli/table.h"
 #include "cli/values.h"
 
 namespace wp::cli {
@@ -24,52 +25,6 @@ void append_log_json(std::string& out, const LogInfo& log) {
       .signed_number("time_last_ms", log.time_last_ms)
       .number("id", log.id)
       .end_line();
-}
-
-std::string padded(std::string text, size_t width, bool right) {
-  const size_t has = display_width(text);
-  const std::string pad(has < width ? width - has : 0, ' ');
-  return right ? pad + text : text + pad;
-}
-
-// Columns as wide as their widest cell; names of unusual length do not push the others away.
-void print_table(std::string& out, const std::vector<std::vector<std::string>>& rows) {
-  constexpr size_t kNameWidthMax = 40;
-  std::vector<size_t> widths(rows.front().size(), 0);
-  for (const auto& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) {
-      const size_t width = display_width(row[i]);
-      widths[i] = std::max(widths[i], i == 0 ? std::min(width, kNameWidthMax) : width);
-    }
-  }
-  for (const auto& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) {
-      out += (i == 0 ? "" : "  ") + padded(row[i], widths[i], i != 0);
-    }
-    out += '\n';
-  }
-}
-
-// Lines of a name and a value, aligned.
-class Facts {
- public:
-  void add(std::string name, std::string value) {
-    rows_.emplace_back(std::move(name), std::move(value));
-  }
-  void print(std::string& out) const {
-    size_t width = 0;
-    for (const auto& [name, value] : rows_) width = std::max(width, name.size());
-    for (const auto& [name, value] : rows_) {
-      out += padded(name, width, false) + "  " + value + "\n";
-    }
-  }
-
- private:
-  std::vector<std::pair<std::string, std::string>> rows_;
-};
-
-std::string bytes_fact(uint64_t bytes) {
-  return std::to_string(bytes) + (bytes < 1024 ? "" : " (" + human_bytes(bytes) + ")");
 }
 
 std::string time_fact(int64_t time_ms, int64_t now) {

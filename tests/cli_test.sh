@@ -384,21 +384,149 @@ fails "--meta needs a path" 2 "--meta" cat "$root" a --meta ""
 
 # ---- dump
 
-run dump "$root" root
+# json_line KEY VALUE: the number of the first line of $tmp/out whose object has it; -1 for none.
+json_line() { python3 -c 'import json,sys
+for number, line in enumerate(open(sys.argv[1], encoding="utf-8")):
+    if str(json.loads(line).get(sys.argv[2])) == sys.argv[3]:
+        print(number)
+        break
+else:
+    print(-1)' "$tmp/out" "$1" "$2"; }
+
+printf 'a\nbb\n' | "$wp" append "$tmp/dump?linger_ms=1000" "first log" --prop k=v >/dev/null 2>&1
+seq 200000 | "$wp" append "$tmp/dump" second >/dev/null 2>&1
+"$wp" truncate "$tmp/dump" second 1000 >/dev/null 2>&1
+dump=$tmp/dump
+run dump "$dump" root
 same "dump of the root" 0 "$status"
-id=$("$wp" info "$root" --json >"$tmp/info" && field "$tmp/info" root_id | tr -d '"')
+id=$("$wp" info "$dump" --json >"$tmp/info" && field "$tmp/info" root_id | tr -d '"')
 has "names its id" "$id" "$out"
-slot=$(cd "$root" && find j -type f | sort | head -n 1)
-run dump "$root" "$slot"
-same "dump of a slot" 0 "$status"
-has "names its epoch" "epoch" "$out"
-run dump "$root" "$slot" --json
+slot=$(cd "$dump" && find j -type f | sort | head -n 1)
+like "names the first slot" "followed by +$slot" "$out"
+run dump "$dump" root --json
+same "dump --json of the root" "\"root\" 40 \"$id\"" "$(field "$tmp/out" kind) $(field "$tmp/out" bytes) $(field "$tmp/out" root_id)"
+
+run dump "$dump" "$slot"
+same "dump of a fragment" 0 "$status"
+has "names what it is" "fragment, " "$out"
+has "its root" "$id" "$out"
+has "its place" "epoch 1 of owner ${slot:11:16}, number 0" "$out"
+has "what it follows" "root, which is there, with that digest" "$out"
+has "its records" "create log 1 first log" "$out"
+like "its runs" 'first log +1 +1 +2 +2 ' "$out"
+like "its blocks" '0 +[0-9]+ +[0-9]+ +[0-9]+ +(none|zstd) +[0-9a-f]{8}' "$out"
+run dump "$dump" "$slot" --json
 holds "dump --json is JSON" json_lines "$tmp/out"
-fails "dump of a key that is not there" 1 "kNotFound" dump "$root" j/nothing
-for bad in "" / ../x j/../../x /etc/passwd; do
-  run dump "$root" "$bad"
-  like "dump of key '$bad' is refused" '^[12]:$' "$status:$out"
+same "of a fragment: the header" '"fragment" 1 0 2 "right" false' \
+  "$(field "$tmp/out" kind) $(field "$tmp/out" epoch) $(field "$tmp/out" seq) $(field "$tmp/out" entries) $(field "$tmp/out" prev) $(field "$tmp/out" closed)"
+n=$(json_line record create)
+same "a record" '1 "first log"' "$(field "$tmp/out" log "$n") $(field "$tmp/out" name "$n")"
+n=$(json_line run 0)
+same "a run" '1 "first log" 1 2 2' \
+  "$(field "$tmp/out" log "$n") $(field "$tmp/out" name "$n") $(field "$tmp/out" first "$n") $(field "$tmp/out" last "$n") $(field "$tmp/out" entries "$n")"
+like "its pieces" '"block": 0, "offset": 0' "$(field "$tmp/out" pieces "$n")"
+n=$(json_line block 0)
+like "a block" '^"(none|zstd)"$' "$(field "$tmp/out" compression "$n")"
+
+# Every object, whatever it is.
+kinds=
+objects=$(cd "$dump" && find root j c -type f | sort)
+for key in $objects; do
+  run dump "$dump" "$key" --json
+  if [ "$status" = 0 ] && json_lines "$tmp/out" && [ "$(field "$tmp/out" key)" = "\"$key\"" ]; then
+    kinds+=$(field "$tmp/out" kind)
+  else
+    not_ok "dump --json of $key" "$status" "$out$err"
+  fi
+  run dump "$dump" "$key"
+  [ "$status" = 0 ] && [ -z "$err" ] || not_ok "dump of $key" "$status" "$out$err"
 done
+like "dump of every object: a fragment, a fence, a checkpoint" 'checkpoint.*fragment.*fence' "$kinds"
+key=$(cd "$dump" && find c -type f | sort | tail -n 1)
+run dump "$dump" "$key"
+like "dump of a checkpoint: as of when, and what it holds" 'as of +j/.*2 of logs, [0-9]+ of runs, [0-9]+ of slots' "${out//$'\n'/ }"
+like "and the epochs" '1 +[0-9a-f]{16} +j/00000001-[0-9a-f]{16}/[0-9a-f]{12} +yes' "$out"
+run dump "$dump" "$key" --json
+same "dump --json of a checkpoint" '2 2 true' "$(field "$tmp/out" logs) $(field "$tmp/out" log_rows) $(field "$tmp/out" ended "$(json_line epoch 1)")"
+n=
+for key in $objects; do
+  run dump "$dump" "$key" --json
+  n=$(json_line record truncate)
+  [ "$n" = -1 ] || break
+done
+same "a truncation, with the log's name from the root" '"second" 1001' "$(field "$tmp/out" name "$n") $(field "$tmp/out" lsn_first "$n")"
+
+for key in "./$slot" "$dump/$slot" "file://$dump/$slot"; do
+  run dump "$dump" "$key" --json
+  same "a key given as ${key/#*"$dump"/ROOT}" "\"$slot\"" "$(field "$tmp/out" key)"
+done
+run dump "file://$dump" "$slot" --json
+same "a key with a URL" "\"$slot\"" "$(field "$tmp/out" key)"
+same "and the root given by a relative path" 0 "$(cd "$tmp" && "$wp" dump dump "dump/$slot" >/dev/null; echo $?)"
+
+fails "dump of a key that is not there" 1 "kNotFound" dump "$dump" j/nothing
+fails "names the nearest key" 1 "the nearest is root" dump "$dump" rot
+fails "of a slot: the nearest of its epoch" 1 "the nearest is ${slot%/*}/$(ls "$dump/${slot%/*}" | tail -n 1)" dump "$dump" "${slot%/*}/00000000ffff"
+fails "of a checkpoint" 1 "the nearest is c/" dump "$dump" c/00000001-0000000000ff
+fails "of no object at all" 1 "the nearest is " dump "$dump" zzz
+echo text >"$dump/notes"
+fails "an object that is none of wp's" 2 "none of wp's objects" dump "$dump" notes
+rm "$dump/notes"
+for bad in "" / ../x j/../../x /etc/passwd "$tmp/dump" "$tmp/dump/" wp.sqlite; do
+  run dump "$dump" "$bad"
+  like "dump of key '${bad/#$tmp/TMP}' is refused" '^[12]:$' "$status:$out"
+done
+fails "dump of memory" 1 "kNotFound" dump mem://x root
+
+# damage FILE PYTHON: changes the bytes `data` of the file; `crc` gives CRC32C.
+damage() {
+  chmod u+w "$1"
+  python3 - "$1" "$2" <<'END'
+import sys
+def crc(part):
+    value = 0xffffffff
+    for byte in part:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82f63b78 if value & 1 else 0)
+    return (value ^ 0xffffffff).to_bytes(4, "little")
+with open(sys.argv[1], "rb") as file:
+    data = bytearray(file.read())
+exec(sys.argv[2])
+with open(sys.argv[1], "wb") as file:
+    file.write(data)
+END
+}
+big=$(cd "$dump" && find j -type f -printf '%s %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)
+cp -r "$dump" "$tmp/dump2"
+damage "$tmp/dump2/$big" 'data[len(data) * 3 // 4] ^= 0x40'
+run dump "$tmp/dump2" "$big"
+same "dump of a damaged block ends with 3" 3 "$status"
+like "which says what cannot be read, of which log" "damaged: $big: block [0-9]+ cannot be decoded .* \[log 2 second LSN [0-9]+-[0-9]+\]" "$out"
+has "and that the body is not what it was" "its body does not match its digest" "$out"
+run dump "$tmp/dump2" "$big" --json
+holds "with --json too" json_lines "$tmp/out"
+n=$(json_line log second)
+same "with --json: the log and its LSNs" "\"$big\" 2" "$(field "$tmp/out" damaged "$n") $(field "$tmp/out" log_id "$n")"
+damage "$tmp/dump2/$big" 'del data[200:]'
+run dump "$tmp/dump2" "$big"
+like "a fragment that is cut" "^3:.*it has 200 bytes, and not [0-9]+" "$status:${out//$'\n'/ }"
+damage "$tmp/dump2/$big" 'del data[100:]'
+run dump "$tmp/dump2" "$big"
+has "also within its header" "damaged: $big: its header is cut" "$out"
+damage "$tmp/dump2/root" 'data[20] ^= 1'
+run dump "$tmp/dump2" root
+has "a damaged root" "3:" "$status:$out"
+has "says what is wrong" "damaged: root: the root object does not match its checksum" "$out"
+run dump "$tmp/dump2" "$slot"
+has "what follows it does not any more" "it does not follow root as that is" "$out"
+same "and is told apart from what is well" 3 "$status"
+damage "$tmp/dump2/root" 'data[20] ^= 1; data[8] = 9; data[36:] = crc(data[:36])'
+fails "a newer root is refused by name" 1 "version 9" dump "$tmp/dump2" root
+mkdir -p "$tmp/dump2/j/00000009-0000000000000001"
+cp "$dump/$slot" "$tmp/dump2/j/00000009-0000000000000001/000000000000"
+run dump "$tmp/dump2" j/00000009-0000000000000001/000000000000
+has "an object under a wrong name says what it is" "it says that it is $slot" "$out"
 
 # ---- damage
 

@@ -8,6 +8,7 @@ declare -A groups=(
   [build]="g++ make pkg-config libsqlite3-dev libcurl4-openssl-dev libssl-dev libzstd-dev"
   [test]="doctest-dev python3 sqlite3 zstd strace cmake binutils"
   [check]="clang-14 clang-format-14"
+  [fuzz]="clang-14 libclang-rt-14-dev"
   # Real S3 servers that the tests start by themselves (tests/servers), and other clients to compare
   # with.
   [servers]="radosgw ceph-mon ceph-osd ceph-common swift swift-proxy swift-account swift-container
