@@ -468,14 +468,15 @@ BlockInfo encode_block(Bytes raw, int level, ByteVector& out) {
   return block;
 }
 
-Result<BlockPtr> decode_block(const BlockInfo& block, Bytes stored, BlockPool& pool) {
+Result<BlockPtr> decode_block(const BlockInfo& block, Bytes stored, BlockPool* pool) {
   if (stored.size() != block.stored_bytes) return corrupt("a block is cut");
   if (crc32c(stored) != block.crc) return corrupt("a block does not match its checksum");
   if (block.compressed &&
       ZSTD_getFrameContentSize(stored.data(), stored.size()) != block.raw_bytes) {
     return corrupt("a block has another size than the index says");
   }
-  auto raw = std::make_shared<Block>(block.raw_bytes, pool);
+  auto raw = pool == nullptr ? std::make_shared<Block>(block.raw_bytes)
+                             : std::make_shared<Block>(block.raw_bytes, *pool);
   raw->size = block.raw_bytes;
   if (!block.compressed) {
     std::memcpy(raw->data.get(), stored.data(), stored.size());

@@ -147,7 +147,7 @@ Result<SlotIndex> decode_index(const SlotHeader& header, Bytes bytes);
 // for the offset.
 BlockInfo encode_block(Bytes raw, int level, ByteVector& out);
 // Checks the stored bytes and gives the entries' bytes.
-Result<BlockPtr> decode_block(const BlockInfo& block, Bytes stored, BlockPool& pool);
+Result<BlockPtr> decode_block(const BlockInfo& block, Bytes stored, BlockPool* pool = nullptr);
 
 // ---------------------------------------------------------------------------------------- entries
 

@@ -162,7 +162,7 @@ void Load::decode(uint64_t offset, const std::vector<std::byte>& bytes) {
     const uint32_t number = pieces_[i].block;
     const BlockInfo& info = index_->index.blocks[number];
     auto block = decode_block(info, Bytes(bytes).subspan(info.offset - offset, info.stored_bytes),
-                              *core_.blocks);
+                              core_.blocks.get());
     if (!block) return damaged(block.status().message());
     blocks_[i] = *std::move(block);
     core_.cache.put(slot_.epoch, slot_.seq, number, blocks_[i]);
