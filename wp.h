@@ -148,7 +148,8 @@ enum class Level : uint8_t { kInfo, kWarning, kError };
 
 // How a root is opened. Every field has a default that is right for most; in a URL each is a query
 // parameter of the same name, durations with the suffix _ms:
-// "file:///data/wal?linger_ms=5&sync=process".
+// "file:///data/wal?linger_ms=5&sync=process". Where a program sets a field to something else than
+// its default, the URL's does not count.
 struct WP_API Options {
   // Opens beside a live writer without lock, fence or any write, also on another machine.
   bool read_only = false;
@@ -159,7 +160,7 @@ struct WP_API Options {
 
   // Path of the SQLite file that holds the view (a cache of the bucket: it may be lost at any
   // time). Empty: `wp.sqlite` inside a directory root; in the user's state directory for S3; none
-  // for memory.
+  // for memory. Not used with read_only: the view is the writer's, and a reader has its own in RAM.
   std::string meta_path;
 
   // Throws the view away and builds it from the bucket. Also the way out of kRolledBack, once you

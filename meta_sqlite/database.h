@@ -58,6 +58,7 @@ enum class Sql : uint8_t {
 struct DatabaseSetup {
   SchemaSteps steps = schema_steps();
   sqlite3_vfs* vfs = nullptr;  // null: SQLite's default
+  bool look_through = true;    // look for damage at once, as far as that is quick
 };
 
 class Database {

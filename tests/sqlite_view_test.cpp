@@ -431,7 +431,24 @@ TEST_CASE("a step to a newer version that fails leaves the view as it was") {
 
 // ----------------------------------------------------------------------------------------- damage
 
+namespace {
+
+// Damage is found when a view is opened, if looking through it is quick, or else when it is met.
+DatabaseSetup each_way_to_look() {
+  DatabaseSetup setup;
+  SUBCASE("found at opening") {
+    setup.look_through = true;
+  }
+  SUBCASE("found when met") {
+    setup.look_through = false;
+  }
+  return setup;
+}
+
+}  // namespace
+
 TEST_CASE("D25 a byte that is damaged anywhere is kCorrupt, or changes no answer") {
+  const DatabaseSetup setup = each_way_to_look();
   const TempDir directory;
   const Answers expected = make_view(directory / "whole");
   const std::string whole = read_file(directory / "whole");
@@ -441,7 +458,7 @@ TEST_CASE("D25 a byte that is damaged anywhere is kCorrupt, or changes no answer
   size_t noticed = 0, looked = 0;
   const auto look = [&](size_t offset) {
     put_view(path, bytes);
-    const auto view = SqliteView::open(path);
+    const auto view = SqliteView::open(path, setup);
     ++looked;
     if (!view.ok()) {
       FAIL_CHECK("offset " << offset << ": " << view.status().to_string());
@@ -465,6 +482,7 @@ TEST_CASE("D25 a byte that is damaged anywhere is kCorrupt, or changes no answer
 }
 
 TEST_CASE("D25 pages that are lost, swapped, doubled or of zeros are kCorrupt") {
+  const DatabaseSetup setup = each_way_to_look();
   const TempDir directory;
   const Answers expected = make_view(directory / "whole");
   const std::string whole = read_file(directory / "whole");
@@ -472,7 +490,7 @@ TEST_CASE("D25 pages that are lost, swapped, doubled or of zeros are kCorrupt") 
   const size_t pages = whole.size() / 4'096;
   const auto look = [&](const std::string& bytes) {
     put_view(path, bytes);
-    const auto view = open_view(path);
+    const auto view = open_view(path, setup);
     const std::string wrong = wrong_answer(*view, expected);
     if (!wrong.empty()) FAIL_CHECK("wrong " << wrong);
   };
@@ -492,13 +510,14 @@ TEST_CASE("D25 pages that are lost, swapped, doubled or of zeros are kCorrupt") 
 }
 
 TEST_CASE("D25 a file that was cut anywhere is kCorrupt, or changes no answer") {
+  const DatabaseSetup setup = each_way_to_look();
   const TempDir directory;
   const Answers expected = make_view(directory / "whole");
   const std::string whole = read_file(directory / "whole");
   const std::string path = directory / "cut";
   for (size_t size = 2; size < whole.size(); size += size < 200 ? 13 : 1'021) {
     put_view(path, std::string_view(whole).substr(0, size));
-    const auto view = open_view(path);
+    const auto view = open_view(path, setup);
     Answers answers;
     const std::string wrong = wrong_answer(*view, expected);
     if (!wrong.empty()) FAIL_CHECK("size " << size << ": wrong " << wrong);
@@ -511,6 +530,7 @@ TEST_CASE("D25 a file that was cut anywhere is kCorrupt, or changes no answer") 
 }
 
 TEST_CASE("a row that is not what was written is kCorrupt though its page is whole") {
+  const DatabaseSetup setup = each_way_to_look();
   for (const std::string sql :
        {"UPDATE logs SET lsn_next = lsn_next + 1 WHERE id = 7",
         "UPDATE logs SET name = 'log 1000' WHERE id = 7",
@@ -526,7 +546,7 @@ TEST_CASE("a row that is not what was written is kCorrupt though its page is who
     const std::string path = directory / "view";
     const Answers expected = make_view(path);
     run_sql(path, sql, true);
-    const auto view = open_view(path);
+    const auto view = open_view(path, setup);
     // A row under another's key may be there and unread; what is asked for is never wrong.
     Answers answers;
     const Status status = ask_all(*view, &answers);
