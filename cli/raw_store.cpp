@@ -8,6 +8,7 @@
 
 #include "engine/format.h"
 #include "engine/status.h"
+#include "s3_minimal/s3_store.h"
 #include "stores/directory.h"
 #include "stores/keys.h"
 #include "stores/memory.h"
@@ -56,10 +57,7 @@ Result<std::unique_ptr<ObjectStore>> open_store(const RootUrl& root, const Optio
     case Scheme::kS3:
       break;
   }
-  // TODO(s3): as open_bucket() of wp.cpp, with no verdict:
-  //   return S3Store::open("s3://" + root.place, options, {});
-  return Status(Code::kUnsupported,
-                "open s3://" + root.place + ": this build has no S3 store; use a directory");
+  return S3Store::open("s3://" + root.place, options, {});
 }
 
 // Whether the name is one that wp gives.

@@ -304,7 +304,8 @@ bool read_start(Source& source, CheckpointHead* out) {
     if (row.epoch <= before || row.owner == 0 || row.ended != (left.count > 1)) return false;
     before = row.epoch;
   }
-  return !out->epochs.empty() && out->epochs.back().epoch == out->head.next.epoch &&
+  return out->head.log_id_next <= kNumberEnd && !out->epochs.empty() &&
+         out->epochs.back().epoch == out->head.next.epoch &&
          out->epochs.back().owner == out->head.next.owner;
 }
 
@@ -340,8 +341,8 @@ class RowReading {
     if (!read(in, &row)) return false;
     const bool fits = !slots_began_ && !row.name.empty() && row.name.size() <= kLogNameBytesMax &&
                       row.name > log_.name && row.id != 0 && row.id < head_.log_id_next &&
-                      row.lsn_first != 0 && row.lsn_first <= row.lsn_next &&
-                      row.bytes_begin <= row.bytes_end;
+                      row.lsn_next <= kNumberEnd && row.lsn_first != 0 &&
+                      row.lsn_first <= row.lsn_next && row.bytes_begin <= row.bytes_end;
     ++logs_;
     log_ = row;
     run_end_ = 1;
@@ -357,8 +358,8 @@ class RowReading {
   }
   bool slot(ByteParser& in, SlotRow& row) {
     if (!read(in, &row)) return false;
-    const bool fits = !slots_began_ || row.epoch > slot_.epoch ||
-                      (row.epoch == slot_.epoch && row.seq > slot_.seq);
+    const bool fits = row.seq <= kSeqMax && (!slots_began_ || row.epoch > slot_.epoch ||
+                                             (row.epoch == slot_.epoch && row.seq > slot_.seq));
     slots_began_ = true;
     slot_ = row;
     return fits;

@@ -260,7 +260,7 @@ Status decode_record(ByteParser& in, Record* record) {
   }
   record->type = static_cast<RecordType>(type);
   record->log = body.varint();
-  bool fits = record->log != 0;
+  bool fits = record->log != 0 && record->log < kNumberEnd;
   if (record->type == RecordType::kCreate) {
     record->name = body.text();
     fits = fits && !record->name.empty() && record->name.size() <= kLogNameBytesMax;
@@ -268,7 +268,7 @@ Status decode_record(ByteParser& in, Record* record) {
   if (record->type == RecordType::kTruncate) {
     record->lsn_first = body.varint();
     record->bytes_begin = body.varint();
-    fits = fits && record->lsn_first != 0;
+    fits = fits && record->lsn_first != 0 && record->lsn_first <= kNumberEnd;
   }
   return fits && body.done() ? Status() : corrupt("a record in its index makes no sense");
 }
@@ -303,8 +303,8 @@ bool decode_run(ByteParser& in, LogId log_before, int64_t time_base_ms, SlotInde
   run.bytes = in.varint();
   run.time_first_ms = plus(time_base_ms, unzigzag(in.varint()));
   const uint64_t pieces = in.varint();
-  if (!in.ok() || step == 0 || run.log < step || run.lsn_first == 0 || pieces == 0 ||
-      pieces > in.left()) {
+  if (!in.ok() || step == 0 || step >= kNumberEnd || run.log >= kNumberEnd || run.lsn_first == 0 ||
+      run.lsn_first >= kNumberEnd || pieces == 0 || pieces > in.left()) {
     return false;
   }
   run.piece_first = static_cast<uint32_t>(index.pieces.size());
@@ -329,7 +329,7 @@ bool decode_run(ByteParser& in, LogId log_before, int64_t time_base_ms, SlotInde
     run.count += piece.count;
     index.pieces.push_back(piece);
   }
-  if (run.lsn_first + run.count < run.lsn_first) return false;
+  if (run.count > kNumberEnd - run.lsn_first) return false;
   index.runs.push_back(run);
   return true;
 }

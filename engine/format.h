@@ -89,6 +89,8 @@ Digest header_digest(const SlotHeader& header, Bytes head);
 enum class RecordType : uint8_t { kCreate = 1, kTruncate = 2, kDrop = 3 };
 
 inline constexpr size_t kLogNameBytesMax = 512;
+// Log ids and LSNs stay below this: a database sorts them as signed numbers.
+inline constexpr uint64_t kNumberEnd = uint64_t{1} << 63;
 
 // A change of metadata. Within a fragment creations come before entries, truncations and drops
 // behind them.

@@ -357,6 +357,8 @@ TEST_CASE(
   CHECK_CODE(record({3, 1, 0}), Code::kCorrupt);        // of no log
   CHECK_CODE(record({2, 3, 1, 0, 0}), Code::kCorrupt);  // to LSN 0
   CHECK_CODE(record({1, 2, 1, 0}), Code::kCorrupt);     // without a name
+  CHECK_CODE(record({3, 10, kNumberEnd}), Code::kCorrupt);
+  CHECK_CODE(record({2, 12, 1, kNumberEnd + 1, 0}), Code::kCorrupt);
   CHECK(record({1, 515, 1, 512}, std::string(512, 'n')).ok());
   CHECK_CODE(record({1, 516, 1, 513}, std::string(513, 'n')), Code::kCorrupt);
 }
@@ -398,13 +400,17 @@ TEST_CASE("C30: runs that cannot be are refused") {
   CHECK_CODE(run({1, 1, 1, 0, 1, 0, 0, 10, 0, 0}, 0), Code::kCorrupt);           // without entries
   CHECK_CODE(run({1, 1, 1, 0, 1, 0, 0, 10, 11, 0}, 11), Code::kCorrupt);         // more than bytes
   CHECK_CODE(run({1, 1, 1, 0, 2, 0, 0, 10, 1, 0, 1, 1, 0}, 2), Code::kCorrupt);  // no second block
-  CHECK_CODE(run({1, UINT64_MAX, 1, 0, 1, 0, 0, 10, 1, 0}), Code::kCorrupt);
-  CHECK(run({1, UINT64_MAX - 1, 1, 0, 1, 0, 0, 10, 1, 0}).ok());
+  for (const uint64_t end : {kNumberEnd, UINT64_MAX}) {
+    CHECK_CODE(run({1, end, 1, 0, 1, 0, 0, 10, 1, 0}), Code::kCorrupt);
+    CHECK_CODE(run({end, 1, 1, 0, 1, 0, 0, 10, 1, 0}), Code::kCorrupt);
+  }
+  CHECK(run({kNumberEnd - 1, kNumberEnd - 1, 1, 0, 1, 0, 0, 10, 1, 0}).ok());
+  CHECK_CODE(run({1, kNumberEnd - 1, 1, 0, 1, 0, 0, 10, 2, 0}, 2), Code::kCorrupt);
   CHECK_CODE(run({1, 1, 1, 0, 1, 0, 0, 10, 1, 0}, 2), Code::kCorrupt);    // the header counts two
   CHECK_CODE(index_of(runs_of(2, {1,          1, 1, 0, 1, 0, 0, 1, 1, 0,  //
                                   UINT64_MAX, 1, 1, 0, 1, 0, 1, 1, 1, 0}),
                       2, 10),
-             Code::kCorrupt);  // the log's id passes 2^64
+             Code::kCorrupt);  // the log's id passes every limit
 }
 
 // --------------------------------------------------------------------------- blocks and entries

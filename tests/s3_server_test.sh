@@ -130,6 +130,12 @@ check "verify" "$wp" verify "$root"
 has "info counts requests" " get" "$tmp/info"
 has "info says what they cost" 'price on S3' "$tmp/info"
 has "in dollars" '$0.0' "$tmp/info"
+key=$("$wp" dump "$root" root --json 2>"$tmp/dump" | sed -n 's/.*"next_key":"\([^"]*\)".*/\1/p')
+"$wp" dump "$root" "${root#s3://*/}/$key" >"$tmp/dump" 2>&1 && pass || fail "dump of a slot" "$tmp/dump"
+has "dump names what it follows" "root, which is there, with that digest" "$tmp/dump"
+has "dump knows the log's name" "create log 1 log" "$tmp/dump"
+fails "dump of what is not there" "$wp" dump "$root" "${key%0}f"
+has "dump names the nearest key" "the nearest is ${key%/*}/" "$tmp/fails.log"
 echo more | "$wp" append "$root" log >"$tmp/append.log" 2>&1
 has "append says what it cost" "on S3" "$tmp/append.log"
 
