@@ -117,6 +117,14 @@ has "it says so" "does not answer" "$tmp/fails.log"
 fails "no credentials are wrong" env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY "$wp" doctor "$bucket/ill"
 has "it says where it looked" "AWS_ACCESS_KEY_ID" "$tmp/fails.log"
 
+# ---- TLS, with a certificate that nobody vouches for
+
+fails "a certificate of nobody's is wrong" env AWS_ENDPOINT_URL_S3=$WP_TEST_S3_TLS "$wp" doctor "$bucket/ill"
+has "in the line of TLS" "wrong  tls" "$tmp/fails.log"
+"$wp" doctor "$bucket/ill?endpoint=$WP_TEST_S3_TLS&ca=$WP_TEST_S3_CA" >"$tmp/doctor" 2>&1 && pass ||
+  fail "with its CA it is good" "$tmp/doctor"
+has "by that CA" "good for 127.0.0.1 by $WP_TEST_S3_CA" "$tmp/doctor"
+
 # ---- the log
 
 [ -z "${WP_S3_NO_LOG-}" ] || finish
@@ -146,6 +154,25 @@ rm -rf "$XDG_STATE_HOME"
 check "without its view all is still there" cmp "$tmp/wanted" "$tmp/got"
 same "and the next entry comes behind it" 20002 \
   "$(echo again | "$wp" append --print-acks "$root" log 2>"$tmp/append.log" | only_lsns)"
+
+# Over TLS, where the bodies need not be hashed; the same root, but another view.
+tls="$root?endpoint=$WP_TEST_S3_TLS&ca=$WP_TEST_S3_CA&unsigned_payload=true"
+fails "no log is read from who cannot be trusted" "$wp" cat "$root?endpoint=$WP_TEST_S3_TLS&open_timeout_ms=3000" log
+lacks "nothing of it is shown" "line 1 of" "$tmp/fails.log"
+same "a log is appended to over TLS" 20003 "$(echo hidden | "$wp" append --print-acks "$tls" log 2>"$tmp/append.log" | only_lsns)"
+same "and read" hidden "$("$wp" cat --from 20003 "$tls" log 2>&1)"
+
+# ---- a follower in another process
+
+"$wp" tail -f -n 1 "$root" log >"$tmp/followed" 2>"$tmp/follow.log" &
+follower=$!
+within_lines() { for _ in {1..500}; do [ "$(wc -l <"$tmp/followed")" -ge "$1" ] && return; sleep 0.02; done; false; }
+check "tail -f begins with what is there" within_lines 1
+seq 3 | "$wp" append "$root" log >"$tmp/append.log" 2>&1
+check "and shows what another process appends" within_lines 4
+kill $follower
+wait $follower
+same "just that" "hidden 1 2 3" "$(tr '\n' ' ' <"$tmp/followed" | sed 's/ $//')"
 
 # ---- writers killed
 

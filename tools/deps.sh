@@ -12,7 +12,7 @@ declare -A groups=(
   # Real S3 servers that the tests start by themselves (tests/servers), and other clients to compare
   # with.
   [servers]="radosgw ceph-mon ceph-osd ceph-common swift swift-proxy swift-account swift-container
-    swift-object curl python3-boto3"
+    swift-object curl openssl python3-boto3"
 )
 
 check=

@@ -69,7 +69,7 @@ osd class update on start = false
 [client.rgw]
 rgw data = $dir/rgw
 # Without tcp_nodelay every small answer waits 40 ms for the client's acknowledgement.
-rgw frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
+rgw frontends = beast endpoint=127.0.0.1:$port ssl_endpoint=127.0.0.1:$tls_port ssl_certificate=$dir/cert.pem ssl_private_key=$dir/key.pem tcp_nodelay=1
 rgw dns name = s3.localhost
 rgw thread pool size = 64
 # What was deleted frees its memory soon.
@@ -95,11 +95,13 @@ start_cluster() {
   local uuid log=$dir/log/start.log
   fsid=$(cat /proc/sys/kernel/random/uuid)
   uuid=$(cat /proc/sys/kernel/random/uuid)
-  read -r port mon_port < <(free_ports 2)
+  read -r port tls_port mon_port < <(free_ports 3)
   rm -rf "${dir:?}"/*
   mkdir -p "$dir"/{mon,osd,run,log}
   write_conf
-  monmaptool --create --clobber --fsid "$fsid" --addv a "[v1:127.0.0.1:$mon_port]" "$dir/monmap" >>"$log" 2>&1 &&
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=wp-test \
+    -addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout "$dir/key.pem" -out "$dir/cert.pem" >>"$log" 2>&1 &&
+    monmaptool --create --clobber --fsid "$fsid" --addv a "[v1:127.0.0.1:$mon_port]" "$dir/monmap" >>"$log" 2>&1 &&
     ceph-mon -c "$conf" -i a --mkfs --monmap "$dir/monmap" >>"$log" 2>&1 &&
     ceph-mon -c "$conf" -i a >>"$log" 2>&1 &&
     # The same uuid in both places, or the OSD never counts as up.
@@ -127,7 +129,11 @@ case $command in
     done
     echo "$port" >"$dir/port"
     [ -z "$owner" ] || watch_owner "$owner" "$(realpath "$0")" "$dir"
-    print_env "http://127.0.0.1:$port" "$bucket" "$access_key" "$secret_key" | tee "$dir/env"
+    {
+      print_env "http://127.0.0.1:$port" "$bucket" "$access_key" "$secret_key"
+      # The same gateway behind TLS, with a certificate that nobody else vouches for.
+      echo "export WP_TEST_S3_TLS=https://127.0.0.1:$tls_port WP_TEST_S3_CA=$dir/cert.pem"
+    } | tee "$dir/env"
     ;;
   stop) stop ;;
   kill) end "$dir/run/client.rgw.pid" ;;
