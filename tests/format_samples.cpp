@@ -92,7 +92,8 @@ ByteVector ChainMaker::fragment(BatchMaker& maker, uint32_t block_bytes, int lev
   batch.header.slot = next_;
   batch.header.prev = last_;
   batch.header.author = next_.owner;
-  seal(batch, block_bytes, level);
+  const auto pool = std::make_shared<BlockPool>(block_bytes, 0);
+  seal(batch, block_bytes, level, *pool);
   encode_header(batch.header, batch.body->data());
   last_ = {next_, header_digest(batch.header, *batch.body)};
   next_ = batch.header.next();
