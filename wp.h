@@ -304,7 +304,7 @@ struct From {
 
 struct LogInfo {
   std::string name;
-  uint64_t id = 0;      // of this log; a dropped log's id is never given again
+  uint64_t id = 0;      // of this log, once it is stored; a dropped log's id is never given again
   Lsn lsn_first = 1;    // the first LSN that is left
   Lsn lsn_durable = 0;  // the last acknowledged one; lsn_first - 1 where there is none left
   Lsn lsn_last = 0;     // the last one given out, durable or not
