@@ -366,8 +366,12 @@ Status Opening::find_root(bool* created) {
 }
 
 Status Opening::begin_at_root() {
-  if (Status status = core_.view->reset(); !status.ok()) {
-    if (status = view_is_lost(status); !status.ok()) return status;
+  // One that is empty stays as it is: it may hold notes about the store.
+  auto head = core_.view->head();
+  if (!head || *head) {
+    if (Status status = core_.view->reset(); !status.ok()) {
+      if (status = view_is_lost(status); !status.ok()) return status;
+    }
   }
   MutexLock lock(core_.mutex);
   core_.ledger.begin_new(root_, root_digest_, core_.view.get());

@@ -270,6 +270,8 @@ class Simulation {
     auto log = engine.log(name);
     if (!log.ok()) return note_error(session, log.status());
     const LogId id = log->info().id;
+    world_.sim.note("LOG " + session.site.machine->name() + " " + name + " id " +
+                    std::to_string(id) + " last " + std::to_string(log->info().lsn_last));
     AppendOptions options;
     if (random.chance(0.3)) options.timeout = Duration{static_cast<int64_t>(random.below(3'000))};
     if (random.chance(0.2)) options.at_limit = AtLimit::kBusy;
@@ -335,6 +337,8 @@ class Simulation {
         checker_.dropping(id);
         const Status status = engine.drop(name);
         note_error(session, status);
+        world_.sim.note("DROP " + session.site.machine->name() + " id " + std::to_string(id) +
+                        (stored ? " stored " : " ") + status.to_string());
         if (status.ok() && stored) checker_.dropped(id);
         break;
       }
