@@ -202,8 +202,8 @@ Crowd put_all(const Body& body, bool unsigned_payload, uint32_t in_flight_max) {
   const double cpu_before = cpu_seconds(CLOCK_PROCESS_CPUTIME_ID);
   const auto begin = std::chrono::steady_clock::now();
   {
-    s3::S3Client client(std::move(config), meter);
     std::vector<std::promise<bool>> stored(kPuts);
+    s3::S3Client client(std::move(config), meter);
     for (size_t i = 0; i < kPuts; ++i) {
       client.put("object-" + std::to_string(i), body, true, Cause::kFlush,
                  [&stored, i](const StoreStatus& status) { stored[i].set_value(status.ok()); });

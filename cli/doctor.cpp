@@ -7,6 +7,7 @@
 #include <array>
 #include <filesystem>
 #include <memory>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/json.h"
@@ -59,29 +60,29 @@ void examine_memory(Report& report, const StopSignals& signals) {
   examine_store(report, patient, "", {{}, {}, 0, false, false}, signals);
 }
 
-// What was not there before the look goes with it.
-class NewDirectory {
- public:
-  explicit NewDirectory(const fs::path& path) {
-    for (fs::path at = fs::absolute(path); !at.empty() && !fs::exists(at); at = at.parent_path()) {
-      made_.push_back(at);
-    }
+// The directories that making this one makes, innermost first.
+std::vector<fs::path> missing_directories(const std::string& path) {
+  std::vector<fs::path> missing;
+  std::error_code error;
+  fs::path at = fs::absolute(path, error).lexically_normal();
+  if (!at.has_filename()) at = at.parent_path();
+  for (; at.has_relative_path() && !fs::exists(at, error) && !error; at = at.parent_path()) {
+    missing.push_back(at);
   }
-  ~NewDirectory() {
-    std::error_code ignored;
-    if (made_.empty()) return;
-    for (const char* own : {"tmp", "wp.lock"}) fs::remove_all(made_.front() / own, ignored);
-    // Only empty ones: who put something there meanwhile keeps it.
-    for (const fs::path& path : made_) {
-      if (!fs::remove(path, ignored)) break;
-    }
-  }
-  NewDirectory(const NewDirectory&) = delete;
-  NewDirectory& operator=(const NewDirectory&) = delete;
+  return missing;
+}
 
- private:
-  std::vector<fs::path> made_;  // innermost first
-};
+// What was not there before the look goes with it. With the lock of the innermost held, so that
+// nobody writes there.
+void remove_made(const std::vector<fs::path>& made) {
+  if (made.empty()) return;
+  std::error_code ignored;
+  for (const char* own : {"tmp", "wp.lock"}) fs::remove_all(made.front() / own, ignored);
+  // Only empty ones: who put something there meanwhile keeps it.
+  for (const fs::path& path : made) {
+    if (!fs::remove(path, ignored)) return;
+  }
+}
 
 void look_at_space(Report& report, const std::string& path) {
   struct statvfs space {};
@@ -98,8 +99,7 @@ void look_at_space(Report& report, const std::string& path) {
 
 void examine_directory(Report& report, const std::string& path, const Options& options,
                        const StopSignals& signals) {
-  const bool there = fs::exists(path);
-  const NewDirectory mark(path);
+  const std::vector<fs::path> made = missing_directories(path);
   DirectoryOptions how;
   how.sync = options.sync;
   how.allow_network = options.allow_network;
@@ -108,7 +108,7 @@ void examine_directory(Report& report, const std::string& path, const Options& o
   if (!store) {
     return report.wrong("directory", store.status().message(), "");
   }
-  report.ok("directory", path + (there ? " is there" : " can be made"));
+  report.ok("directory", path + (made.empty() ? " is there" : " can be made"));
   look_at_space(report, path);
   // Whoever writes into the directory holds its lock, and so must this look.
   auto lock = ProcessLock::acquire(path + "/wp.lock");
@@ -128,6 +128,7 @@ void examine_directory(Report& report, const std::string& path, const Options& o
   StorePatient patient(**store);
   examine_store(report, patient, "", {milliseconds(50), milliseconds(500), 2e7, false}, signals);
   (*store)->shutdown();
+  remove_made(made);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <future>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -60,6 +62,16 @@ class Patient {
   virtual void remove(std::vector<std::string> keys, ObjectStore::RemoveDone done) = 0;
   virtual std::string create_words() const = 0;  // how it is asked to create only
 };
+
+// Asks, and waits for the one answer.
+template <class T, class Ask>
+T answer_of(Ask ask) {
+  // Whoever answers may not yet be done with the promise when the answer is here.
+  auto promise = std::make_shared<std::promise<T>>();
+  auto future = promise->get_future();
+  ask([promise](T answer) { promise->set_value(std::move(answer)); });
+  return future.get();
+}
 
 // What is good enough for this kind of store.
 struct Expectations {

@@ -1,7 +1,6 @@
 // What `wp doctor` looks at before it stores anything in a bucket: who we are there, the way to it,
 // and the bucket itself; see doctor.h.
 #include <cmath>
-#include <future>
 #include <memory>
 #include <optional>
 
@@ -97,11 +96,8 @@ class S3Examination {
       : report_(report), client_(client), config_(client.config()), observer_(client) {}
 
   bool credentials() {
-    std::promise<Result<s3::Credentials>> promise;
-    client_.credentials().get(now_ms(), nullptr, [&](Result<s3::Credentials> result) {
-      promise.set_value(std::move(result));
-    });
-    const auto got = promise.get_future().get();
+    const auto got = answer_of<Result<s3::Credentials>>(
+        [&](auto done) { client_.credentials().get(now_ms(), nullptr, std::move(done)); });
     if (!got) {
       report_.wrong("credentials", got.status().message(), "");
       return false;
@@ -118,10 +114,8 @@ class S3Examination {
 
   // One request tells about the way there, the clocks and the bucket.
   bool bucket() {
-    std::promise<ListResult> promise;
-    client_.list(config_.prefix, "", 1, Cause::kProbe,
-                 [&](ListResult result) { promise.set_value(std::move(result)); });
-    const ListResult listed = promise.get_future().get();
+    const auto listed = answer_of<ListResult>(
+        [&](auto done) { client_.list(config_.prefix, "", 1, Cause::kProbe, std::move(done)); });
     const auto first = observer_.first();
     if (first && !the_way(*first)) return false;
     clock();
@@ -237,11 +231,12 @@ class S3Examination {
 
   // Old versions cost money for ever, as wp never deletes those.
   void versions() {
-    std::promise<std::pair<StoreStatus, std::string>> promise;
-    client_.versioning(Cause::kProbe, [&](StoreStatus status, std::string state) {
-      promise.set_value({std::move(status), std::move(state)});
+    using Versions = std::pair<StoreStatus, std::string>;
+    const auto [status, state] = answer_of<Versions>([&](auto done) {
+      client_.versioning(Cause::kProbe, [done](StoreStatus status, std::string state) {
+        done(Versions(std::move(status), std::move(state)));
+      });
     });
-    const auto [status, state] = promise.get_future().get();
     if (!status.ok()) {
       report_.ok("versions", "whether the bucket keeps old versions may not be asked");
     } else if (state == "Enabled") {

@@ -43,15 +43,6 @@ std::string random_name() {
   return text;
 }
 
-// Waits for one answer.
-template <class T, class Ask>
-T answer_of(Ask ask) {
-  auto promise = std::make_shared<std::promise<T>>();
-  auto future = promise->get_future();
-  ask([promise](T answer) { promise->set_value(std::move(answer)); });
-  return future.get();
-}
-
 const StoreStatus& status_of(const StoreStatus& status) {
   return status;
 }
