@@ -115,8 +115,10 @@ const CommandSpec kCommands[] = {
      2,
      2,
      "Explain one object of the bucket: header, index, records, runs.",
-     "KEY as `wp verify` prints it: root, j/EPOCH-OWNER/NUMBER or c/EPOCH-NUMBER; a file's path or\n"
-     "a whole URL will do. Says what is wrong with it (exit status 3), also where the root does not\n"
+     "KEY as `wp verify` prints it: root, j/EPOCH-OWNER/NUMBER or c/EPOCH-NUMBER; a file's path "
+     "or\n"
+     "a whole URL will do. Says what is wrong with it (exit status 3), also where the root does "
+     "not\n"
      "open; only the names of logs are missing then.",
      "wp dump file:///var/lib/journal j/00000001-9f86d081884c7d65/000000000000",
      {},

@@ -216,7 +216,8 @@ std::string Verifier::check_body(const SlotHeader& header, Bytes object) {
 std::string Verifier::check_runs(const SlotHeader& header, const SlotIndex& index, Bytes object) {
   std::vector<BlockPtr> blocks;
   for (const BlockInfo& info : index.blocks) {
-    auto block = decode_block(info, object.subspan(info.offset, info.stored_bytes), core_.blocks.get());
+    auto block =
+        decode_block(info, object.subspan(info.offset, info.stored_bytes), core_.blocks.get());
     if (!block) return block.status().message();
     blocks.push_back(*std::move(block));
   }
