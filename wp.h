@@ -193,6 +193,10 @@ struct WP_API Options {
   // would rather wait than pay: 0.1 is at most $1.30 a month on S3.
   double puts_per_second_max = 0;
 
+  // What requests cost, for Stats::dollars; nothing else depends on it. The defaults are S3's list
+  // prices of the standard class in us-east-1. Lists cost what puts do; deletions are free.
+  double dollars_per_1000_puts = 0.005, dollars_per_1000_gets = 0.0004;
+
   // One budget for all RAM that grows with use: gathering, compressing, uploading, caching,
   // recovering. At least four fragments are needed. At the limit, appends do what `at_limit` says.
   uint64_t ram_bytes_max = 256u << 20;
@@ -347,7 +351,7 @@ struct Stats {
   Duration backlog_age{0};  // of the oldest entry that is not yet durable
   std::string last_error;   // of the store, empty when its last answer was good
   std::vector<RequestCount> requests;
-  double dollars = 0;  // what those requests cost at S3's list price
+  double dollars = 0;  // what those requests cost, by the prices in Options
 };
 
 struct Damage {

@@ -133,8 +133,7 @@ class S3Examination {
   }
 
   // Only for how many it were and what they cost.
-  void price(const Meter& meter) {
-    const Prices prices;
+  void price(const Meter& meter, const Prices& prices) {
     const double dollars = prices.of(meter);
     const double put = prices.per_1000_puts / 1000, get = prices.per_1000_gets / 1000;
     Finding finding{"price",
@@ -142,7 +141,7 @@ class S3Examination {
                     "this look: " + std::to_string(meter.requests()) + " requests, " +
                         human_dollars(dollars) + "; a durable append alone: " + human_dollars(put) +
                         "; a read of one object: " + human_dollars(get) +
-                        ", at Amazon's list prices",
+                        " (dollars_per_1000_puts and _gets in the URL say other prices)",
                     {}};
     finding.numbers = {{"requests", static_cast<double>(meter.requests())},
                        {"dollars", dollars},
@@ -268,7 +267,7 @@ Status examine_s3(Report& report, std::string_view url, const Options& options,
     S3Patient patient(client);
     const Expectations expected{milliseconds(250), milliseconds(2000), 5e6, options.exclusive};
     examine_store(report, patient, client.config().prefix, expected, signals);
-    examination.price(meter);
+    examination.price(meter, Prices(options));
   }
   // Its observer goes before it.
   client.shutdown();

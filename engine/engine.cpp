@@ -183,7 +183,7 @@ Stats Engine::stats() const {
                                 count.bytes});
     }
   }
-  stats.dollars = Prices().of(meter);
+  stats.dollars = Prices(core.options).of(meter);
   return stats;
 }
 

@@ -40,6 +40,8 @@ constexpr OptionRow kRows[] = {
     {"puts_in_flight_max", &Options::puts_in_flight_max, 1, 256},
     {"linger_ms", &Options::linger, -1, kDayMs},
     {"puts_per_second_max", &Options::puts_per_second_max, 0, 1'000'000},
+    {"dollars_per_1000_puts", &Options::dollars_per_1000_puts, 0, 1'000'000},
+    {"dollars_per_1000_gets", &Options::dollars_per_1000_gets, 0, 1'000'000},
     {"ram_bytes_max", &Options::ram_bytes_max, 16 << 10, kTiB},
     {"at_limit", &Options::at_limit},
     {"compression_level", &Options::compression_level, -7, 19},

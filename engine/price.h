@@ -1,15 +1,19 @@
-// What requests cost: the one place with prices.
+// What requests cost, by the prices that stand in Options.
 #ifndef WP_ENGINE_PRICE_H_
 #define WP_ENGINE_PRICE_H_
 
 #include "stores/object_store.h"
+#include "wp.h"
 
 namespace wp {
 
-// S3 standard, us-east-1, list price in dollars; deletions are free.
 struct Prices {
-  double per_1000_puts = 0.005;  // and lists
-  double per_1000_gets = 0.0004;
+  explicit Prices(const Options& options)
+      : per_1000_puts(options.dollars_per_1000_puts),
+        per_1000_gets(options.dollars_per_1000_gets) {}
+
+  double per_1000_puts;  // and lists
+  double per_1000_gets;
 
   double of(const Meter& meter) const {
     double dollars = 0;

@@ -291,6 +291,19 @@ TEST_CASE("D04 opening a root whose journal is far larger than the budget stays 
   CHECK(wal->stats().ram_bytes_peak <= 10u << 20);
 }
 
+TEST_CASE("requests cost what the options say they do") {
+  SimWorld world(9);
+  Options options;
+  options.dollars_per_1000_puts = 1'000;
+  options.dollars_per_1000_gets = 0;
+  Site site = world.open("writer", options, nullptr, plain);
+  Log log = log_of(site, "a");
+  const double before = site->stats().dollars;
+  append_text(log, "one PUT");
+  CHECK(site->stats().dollars == doctest::Approx(before + 1));
+  require_ok(site->close());
+}
+
 TEST_CASE("a budget of PUTs per second holds everyone") {
   SimWorld world(8);
   Options options;
