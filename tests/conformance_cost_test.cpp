@@ -232,6 +232,29 @@ TEST_CASE("D04 RAM stays within 1.25 x the budget with the store down and a fast
   CHECK(acknowledged == taken);
 }
 
+TEST_CASE("D04 what was stored and read holds no RAM but the cache's") {
+  SimWorld world(10);
+  Options options;
+  options.fragment_bytes_max = 16u << 10;
+  options.block_bytes = 4u << 10;
+  Site site = world.open("writer", options, nullptr, plain);
+  for (int i = 0; i < 2'000; ++i) {
+    Log log = log_of(site, "log" + std::to_string(i % 3));
+    require_ok(log.append_async(as_bytes(noise(static_cast<uint64_t>(i), 100)), [](Result<Lsn>) {})
+                   .status());
+  }
+  require_ok(site->flush({}));
+  for (int l = 0; l < 3; ++l) read_entries(log_of(site, "log" + std::to_string(l)));
+  world.sim.run_for(Duration{60'000});
+  const Stats stats = site->stats();
+  CHECK(stats.ram_gathering == 0);
+  CHECK(stats.ram_uploading == 0);
+  CHECK(stats.ram_reading == 0);
+  CHECK(stats.ram_index == 0);
+  CHECK(stats.ram_bytes == stats.ram_cache);
+  require_ok(site->close());
+}
+
 TEST_CASE("D04 a producer that blocks at the limit goes on when the store is back") {
   SimWorld world(7);
   Options options;
