@@ -66,6 +66,17 @@ bool child_can_have_threads() {
 #endif
 }
 
+// The address sanitizer of g++ 12 does not hold its allocator's locks over fork(): where another
+// thread allocates just then, the child hangs at its first allocation.
+bool child_can_allocate() {
+#if defined(__SANITIZE_ADDRESS__)
+  std::printf("\nleft out: a fork while other threads allocate, for the address sanitizer\n");
+  return false;
+#else
+  return child_can_have_threads();
+#endif
+}
+
 // In a child: the exit status says what went wrong there; 0: nothing.
 int in_child(const std::function<int()>& body) {
   const pid_t pid = fork();
@@ -447,7 +458,7 @@ TEST_CASE("D23 a child opens roots of its own, and the parent's is held by the p
 }
 
 TEST_CASE("D23 a fork in the middle of openings and closings leaves the child able to open") {
-  if (!child_can_have_threads()) return;
+  if (!child_can_allocate()) return;
   const RootKind kind = each_root();
   const TestRoot root(kind);
   std::atomic<bool> done{false};
