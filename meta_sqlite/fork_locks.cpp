@@ -30,6 +30,9 @@ void give() {
 void hold_sqlite_locks_over_fork() {
   [[maybe_unused]] static const int registered = [] {
     sqlite3_initialize();
+    // Its first use takes the lock of PRNG and then that of MAIN: not beside a fork.
+    unsigned char seeded = 0;
+    sqlite3_randomness(sizeof seeded, &seeded);
     return pthread_atfork(take, give, give);
   }();
 }
