@@ -212,6 +212,21 @@ struct WP_API Options {
   // requests. Lower: faster opening where the local view is lost. 16 to 1,000,000.
   uint32_t checkpoint_slots = 1000;
 
+  // Cursors that are committed ride along with the next fragment, or at the latest after this one
+  // of their own. Lower: less is read twice after a crash. On S3 every commit on its own costs a
+  // PUT: 10 s of steady commits without appends are at most $1.30 a month.
+  Duration cursor_commit_interval{10'000};
+
+  // What nobody needs any more stays for so long after that was noted, for readers in other
+  // processes that may stand there. 0 on a root that no other process reads.
+  Duration reclaim_grace{3'600'000};
+
+  // How many small fragments (or segments) make it worth to gather their entries in segments.
+  // Higher: fewer requests. Lower: faster reading back. 2 to 100,000.
+  uint32_t compact_objects = 256;
+  // Share of the time in which that may be at work; 0: only Wal::gc() does it. 0 to 1.
+  double compact_share = 0.2;
+
   // How long close() tries to store what is pending before it gives up and says what was not
   // stored.
   Duration close_timeout{30'000};
@@ -248,6 +263,20 @@ struct WP_API Options {
   // Defaults plus what the URL's query says. kInvalid names an unknown option and the nearest known
   // one.
   static Result<Options> from_url(std::string_view url);
+};
+
+// What of a log is kept. Whatever one of `age`, `bytes` and `cursors` lets go, goes, unless a
+// cursor holds it: every cursor holds the entries behind what it committed, as long as it is not
+// further behind than `hold_age` and `hold_bytes` say. Whole fragments go, so somewhat more is
+// kept. Truncation by hand asks no cursor.
+struct Retention {
+  Duration age{0};       // older entries may go, counted back from the log's newest; 0: no limit
+  uint64_t bytes = 0;    // what lies before the newest so many bytes may go; 0: no limit
+  bool cursors = false;  // what every cursor has passed may go (with no cursor: nothing)
+  Duration hold_age{
+      0};  // a cursor this far behind, by the log's own time, holds nothing; 0: any holds
+  uint64_t hold_bytes = 0;  // or so many bytes; 0: any holds
+  bool operator==(const Retention&) const = default;
 };
 
 // ----------------------------------------------------------------------------------------------
@@ -315,7 +344,17 @@ struct LogInfo {
   uint64_t bytes = 0;   // payload and properties of the fragments from lsn_first's on
   int64_t time_first_ms = 0,
           time_last_ms = 0;  // append times of the first and last durable entry; 0: none
+  Retention retention;
   uint64_t entries() const { return lsn_durable + 1 - lsn_first; }
+};
+
+struct CursorInfo {
+  std::string name;
+  Lsn committed = 0;          // everything up to it is done
+  Lsn entries_behind = 0;     // durable entries that are not
+  uint64_t bytes_behind = 0;  // about as many bytes
+  Duration age_behind{0};     // from the log's newest time back to when it was committed
+  bool holds = true;          // false: too far behind for the retention, see there
 };
 
 // ----------------------------------------------------------------------------------- a root, from
@@ -334,10 +373,41 @@ struct RootInfo {
   std::string view_error;  // why the view is not being written, empty when it is
 };
 
+// Why a part of the space is not free.
+struct Holding {
+  enum class Why : uint8_t {
+    kEntries,      // entries that nothing lets go: no retention or truncation
+    kRetention,    // entries that the log's retention keeps
+    kCursor,       // entries that a cursor holds
+    kMixed,        // entries that are gone, beside others of the same objects: until compaction
+    kCheckpoint,   // gone, once two checkpoints say so
+    kGrace,        // gone, after the grace for readers elsewhere
+    kFence,        // ends of epochs whose owner did not close: for ever
+    kCheckpoints,  // the checkpoints themselves
+  };
+  Why why = Why::kEntries;
+  std::string log, cursor;          // whose, where it is somebody's
+  uint64_t objects = 0, bytes = 0;  // as stored; of entries the share of their objects
+  Lsn entries_behind = 0;           // kCursor: how far behind it is
+  std::optional<Duration> goes_in;  // kGrace: when it will go
+  std::string text;                 // all of it as one sentence, with what to do
+};
+
+// What gc() did, or would do.
+struct GcReport {
+  uint64_t entries_expired = 0;                         // truncated by retention
+  uint64_t objects_compacted = 0, bytes_compacted = 0;  // objects read, and bytes in them
+  uint64_t segments_written = 0, segment_bytes_written = 0;
+  uint64_t objects_deleted = 0, bytes_deleted = 0;
+  uint64_t leftovers_deleted = 0;  // of those: objects that were never part of the log
+  uint64_t objects_waiting = 0, bytes_waiting = 0;  // for checkpoints or the grace
+};
+
 // What was asked of the store since this root was opened.
 struct RequestCount {
   std::string_view operation;  // "put", "get", "list", "delete"
-  std::string_view cause;  // "open", "flush", "read", "checkpoint", "verify", "probe", "reclaim"
+  std::string_view cause;  // "open", "flush", "read", "checkpoint", "verify", "probe", "reclaim",
+                           // "compact"
   uint64_t requests = 0, failed = 0, bytes = 0;
 };
 
@@ -400,6 +470,29 @@ class WP_API Reader {
 class LogState;
 class Engine;
 
+// The durable place of a named consumer of a log. A cheap handle, any thread.
+class WP_API Cursor {
+ public:
+  const std::string& name() const;
+  CursorInfo info() const;
+  // Everything up to and including `upto` is done; 0: nothing is. Backwards too. Returns at once;
+  // it is durable with the next fragment, within Options::cursor_commit_interval or after flush()
+  // or close(). After a crash the cursor may be where it was before. kInvalid past the last durable
+  // entry; kNotFound: the cursor was dropped.
+  Status commit(Lsn upto);
+  // Behind what is committed, or at the first entry that is left.
+  Result<Reader> read() const;
+  Result<Reader> subscribe() const;
+  Status drop();  // durably on return; repeating it is harmless
+
+  Cursor(std::shared_ptr<Engine> engine, std::shared_ptr<LogState> state, std::string name);
+
+ private:
+  std::shared_ptr<Engine> engine_;
+  std::shared_ptr<LogState> state_;
+  std::string name_;
+};
+
 // A handle of one log: cheap to copy, any thread. It keeps the root's memory alive, not the root
 // open.
 class WP_API Log {
@@ -426,6 +519,16 @@ class WP_API Log {
   // Forgets all entries up to and including `upto`, durably on return. Repeating it is harmless.
   // kInvalid for 0 or past the last LSN.
   Status truncate(Lsn upto);
+
+  // From now on, durably on return. The default keeps everything. Checked now and then while
+  // something is appended, and by Wal::gc().
+  Status retain(const Retention& retention);
+
+  // The cursor of that name; made where there is none, at the first entry that is left, durably on
+  // return. On a read-only root kNotFound where there is none. Names: as of logs, up to 128 bytes.
+  // At most 100 a log: kInvalid.
+  Result<Cursor> cursor(std::string_view name);
+  std::vector<CursorInfo> cursors() const;  // by name
 
   LogInfo info() const;
   const std::string& name() const;
@@ -467,6 +570,12 @@ class WP_API Wal {
   Status verify(const Progress& progress = {});
   Stats stats() const;
   RootInfo info() const;
+
+  // Does now what else is done now and then: retention, compaction, checkpoints, deletion. With
+  // `dry_run` only says what it would do. What the grace still holds stays.
+  Result<GcReport> gc(bool dry_run = false);
+  // What the space is used for, all of it, or what of it is the log's.
+  Result<std::vector<Holding>> why(std::string_view log = {});
 
   // Flushes, writes what the next opening needs, and releases everything. With other handles of the
   // root open in this process it only flushes. Not everything stored within close_timeout: the

@@ -31,12 +31,16 @@ Status other_version(std::string_view object, uint64_t version);
 
 inline constexpr std::string_view kRootKey = "root";
 inline constexpr std::string_view kCheckpointPrefix = "c/";
+inline constexpr std::string_view kJournalPrefix = "j/";
+inline constexpr std::string_view kSegmentPrefix = "s/";
 inline constexpr Seq kSeqMax = (Seq{1} << 48) - 1;  // what a name has digits for
 std::string epoch_prefix(const SlotId& slot);       // "j/<epoch>-<owner>/"
+// Of a slot, and of a segment: "s/<epoch>-<owner>/<number, from 0>".
 std::string slot_key(const SlotId& slot);
 std::string checkpoint_key(Epoch epoch, Seq seq);
 // False for names that are none: strangers are ignored.
-bool parse_slot_key(std::string_view key, SlotId* slot);
+bool parse_slot_key(std::string_view key, SlotId* slot);     // of a slot only
+bool parse_segment_key(std::string_view key, SlotId* slot);  // seq from kSegmentFirst on
 bool parse_checkpoint_key(std::string_view key, Epoch* epoch, Seq* seq);
 
 // ------------------------------------------------------------------------------------------- root
@@ -51,7 +55,8 @@ Result<RootObject> decode_root(Bytes object);
 
 // ------------------------------------------------------------------------------------ slot header
 
-enum class SlotKind : uint16_t { kFragment = 1, kFence = 2 };
+// A segment is no slot of the journal, but has a slot's header: without a slot before it.
+enum class SlotKind : uint16_t { kFragment = 1, kFence = 2, kSegment = 3 };
 
 inline constexpr size_t kSlotHeaderBytes = 180;
 inline constexpr size_t kSlotHeaderBytesMax = 4096;  // of later versions
@@ -86,20 +91,45 @@ Digest header_digest(const SlotHeader& header, Bytes head);
 
 // ------------------------------------------------------------------------------------------ index
 
-enum class RecordType : uint8_t { kCreate = 1, kTruncate = 2, kDrop = 3 };
+enum class RecordType : uint8_t {
+  kCreate = 1,
+  kTruncate = 2,
+  kDrop = 3,
+  kRetain = 4,      // the log's retention is this from now on
+  kCursor = 5,      // a cursor of the log is here now; made where there was none
+  kCursorDrop = 6,  // a cursor goes
+  kPublish = 7,     // a segment of the author's epoch holds these entries now
+  kForget = 8,      // these objects are deleted, and nobody needs them
+};
 
 inline constexpr size_t kLogNameBytesMax = 512;
+inline constexpr size_t kCursorNameBytesMax = 128;
+inline constexpr size_t kCursorsMax = 100;  // of a log
 // Log ids and LSNs stay below this: a database sorts them as signed numbers.
 inline constexpr uint64_t kNumberEnd = uint64_t{1} << 63;
 
-// A change of metadata. Within a fragment creations come before entries, truncations and drops
-// behind them.
+// Objects of one epoch whose numbers follow each other.
+struct ObjectRange {
+  Epoch epoch = 0;
+  Seq seq_first = 0;
+  uint64_t count = 0;
+  bool operator==(const ObjectRange&) const = default;
+};
+
+// A change of metadata. Within a fragment creations come before entries, all others behind them in
+// their order.
 struct Record {
   RecordType type = RecordType::kCreate;
-  LogId log = 0;
-  std::string name;          // kCreate
-  Lsn lsn_first = 0;         // kTruncate: the first that is left
-  uint64_t bytes_begin = 0;  // kTruncate: bytes of the log before the run that holds it
+  LogId log = 0;               // not of kPublish, kForget
+  std::string name;            // kCreate; kCursor, kCursorDrop: the cursor's
+  Lsn lsn_first = 0;           // kTruncate: the first that is left; kCursor: what is committed
+  uint64_t bytes_begin = 0;    // kTruncate: bytes of the log before the run that holds it
+  int64_t time_ms = 0;         // kCursor: see CursorRow
+  Retention retention{};       // kRetain
+  SlotRow segment{};           // kPublish: the segment, but for the epoch, which is the slot's;
+                               // kForget: only `bytes`, those of all the objects
+  std::vector<RunRow> runs{};  // kPublish: by log id, one a log; but for epoch and seq
+  std::vector<ObjectRange> objects{};  // kForget
 };
 
 struct BlockInfo {
@@ -159,6 +189,11 @@ size_t properties_bytes(std::span<const Property> properties);  // as encoded; 0
 std::byte* store_properties(std::byte* at, std::span<const Property> properties);
 // Writes an entry; `properties` are encoded ones. Returns one past its end.
 std::byte* store_entry(std::byte* at, int64_t time_delta_ms, Bytes properties, Bytes payload);
+
+// Entries of a piece once more, with another time base, behind `out`. False: they make no sense, or
+// are not `count`.
+bool copy_entries(Bytes piece, uint64_t count, int64_t time_base_ms, int64_t time_base_new_ms,
+                  ByteVector& out);
 
 // Walks over the entries of a piece. The bytes must outlive it; entries hold `hold`.
 class EntryCursor {

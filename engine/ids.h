@@ -13,8 +13,15 @@ using Digest = std::array<std::byte, 32>;  // SHA-256
 using RootId = std::array<std::byte, 16>;
 using LogId = uint64_t;  // from 1, never given twice in a root
 using Epoch = uint32_t;  // from 1
-using Seq = uint64_t;    // a slot's number in its epoch, from 0
+using Seq = uint64_t;    // a slot's number in its epoch, from 0; a segment's from kSegmentFirst
 using Nonce = uint64_t;  // of an opening; never 0
+
+// An epoch's owner numbers its segments too, behind all numbers that slots can have: so one kind of
+// number names every object that holds entries.
+inline constexpr Seq kSegmentFirst = Seq{1} << 62;
+inline bool is_segment(Seq seq) {
+  return seq >= kSegmentFirst;
+}
 
 // A slot of the journal: the place of one object. The owner is part of it, because an epoch that
 // never really was may have a slot of the same numbers.

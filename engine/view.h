@@ -27,9 +27,25 @@ struct ViewHead {
   SlotId next;    // the slot that follows it: next of the epoch, or 0 of the next one after a fence
   LogId log_id_next = 1;
   uint64_t slots = 0;         // applied so far, fences included
-  uint64_t stored_bytes = 0;  // of their objects
+  uint64_t stored_bytes = 0;  // of their objects and of segments, less what was forgotten
   uint64_t logs = 0;          // that exist
   bool operator==(const ViewHead&) const = default;
+};
+
+// Where a named consumer of a log is.
+struct CursorRow {
+  std::string name;
+  Lsn committed = 0;    // everything up to it is done; 0: nothing
+  int64_t time_ms = 0;  // the log's newest time when that was said
+  bool operator==(const CursorRow&) const = default;
+};
+
+// What was said about a log as a whole. Most logs have nothing of it.
+struct LogSettings {
+  Retention retention;
+  std::vector<CursorRow> cursors;  // by name
+  bool empty() const { return retention == Retention{} && cursors.empty(); }
+  bool operator==(const LogSettings&) const = default;
 };
 
 struct LogRow {
@@ -40,10 +56,11 @@ struct LogRow {
   uint64_t bytes_begin = 0;  // bytes ever appended before the run that holds lsn_first
   uint64_t bytes_end = 0;    // bytes ever appended
   int64_t time_last_ms = 0;  // append time of the last entry, 0: none yet
+  LogSettings settings;
   bool operator==(const LogRow&) const = default;
 };
 
-// The entries of one log that lie in one slot.
+// The entries of one log that lie in one object: a fragment or a segment.
 struct RunRow {
   LogId log = 0;
   Lsn lsn_first = 0;
@@ -66,13 +83,26 @@ struct EpochRow {
   bool operator==(const EpochRow&) const = default;
 };
 
-// One object of the journal: what reclaiming will weigh.
+// One object of the journal, or a segment: what reclaiming weighs.
 struct SlotRow {
   Epoch epoch = 0;
   Seq seq = 0;
   uint64_t bytes = 0;    // of the object
-  uint64_t entries = 0;  // 0: a fence, or records only
+  uint64_t entries = 0;  // as stored; 0: a fence, or records only
+  uint64_t dead = 0;     // ViewHead::slots when no run was found to lie in it; 0: some did
   bool operator==(const SlotRow&) const = default;
+};
+struct ObjectId {
+  Epoch epoch = 0;
+  Seq seq = 0;
+  auto operator<=>(const ObjectId&) const = default;
+};
+
+// An object and what of it is in use.
+struct ObjectUse {
+  SlotRow row;
+  uint64_t runs = 0;                // that lie in it
+  uint64_t entries = 0, bytes = 0;  // of those runs
 };
 
 // Changes from one position to a later one, applied in one transaction, in the order of the
@@ -82,9 +112,14 @@ struct ViewDelta {
                                // runs that lie wholly before it
   std::vector<RunRow> runs;    // inserted; a run wholly before its log's lsn_first may be left out
   std::vector<LogId> dropped;  // gone with all their runs
-  std::vector<EpochRow> epochs;  // inserted, or replaced by epoch
-  std::vector<SlotRow> slots;    // inserted, or replaced
-  ViewHead head;                 // replaces the head
+  // Runs in segments, in the order of publishing: each takes the place of all runs of its log that
+  // lie within its LSNs. One of a log that is not there, or wholly before its lsn_first, is left
+  // out. (Those of `runs`, and what lsn_first and `dropped` above say, come first.)
+  std::vector<RunRow> published;
+  std::vector<EpochRow> epochs;     // inserted, or replaced by epoch
+  std::vector<SlotRow> slots;       // inserted, or replaced
+  std::vector<ObjectId> forgotten;  // slots and segments whose rows go
+  ViewHead head;                    // replaces the head
 };
 
 class View {
@@ -108,8 +143,20 @@ class View {
   virtual Result<std::optional<RunRow>> run_at_time(LogId log, int64_t time_ms) = 0;
   virtual Result<std::optional<EpochRow>> epoch(Epoch epoch) = 0;
   virtual Result<std::vector<EpochRow>> epochs() = 0;
-  // Slots in order, from (epoch, seq) on, at most `count_max`.
+  // Slots and segments in order, from (epoch, seq) on, at most `count_max`. Within an epoch its
+  // segments come last.
   virtual Result<std::vector<SlotRow>> slots(Epoch epoch, Seq seq, size_t count_max) = 0;
+  // The same, with what is in use of each.
+  virtual Result<std::vector<ObjectUse>> objects(Epoch epoch, Seq seq, size_t count_max) = 0;
+  // Those of them in which no run lies and whose `dead` is 0.
+  virtual Result<std::vector<SlotRow>> unused(Epoch epoch, Seq seq, size_t count_max) = 0;
+  // Those of them whose `dead` is from 1 to `dead_max`, the first `count_max`.
+  virtual Result<std::vector<SlotRow>> dead(uint64_t dead_max, size_t count_max) = 0;
+  // The runs that lie in an object, by log and LSN; from (log, lsn) on, at most `count_max`.
+  virtual Result<std::vector<RunRow>> runs_in(const ObjectId& object, LogId log, Lsn lsn,
+                                              size_t count_max) = 0;
+  // Logs with settings by id, behind `after`, at most `count_max`.
+  virtual Result<std::vector<LogRow>> logs_with_settings(LogId after, size_t count_max) = 0;
 
   // Small facts about the store that spare a probe at the next opening. They may be lost at any
   // time, and reset() may lose them. Empty: there is none of this name, or it cannot be read.

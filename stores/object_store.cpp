@@ -47,6 +47,8 @@ std::string_view cause_name(Cause cause) {
       return "verify";
     case Cause::kProbe:
       return "probe";
+    case Cause::kCompact:
+      return "compact";
     case Cause::kReclaim:
       return "reclaim";
   }

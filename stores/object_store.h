@@ -84,8 +84,17 @@ struct ListResult {
 };
 
 // Why a request is made: the cost meter tells them apart.
-enum class Cause : uint8_t { kOpen, kFlush, kRead, kCheckpoint, kVerify, kProbe, kReclaim };
-inline constexpr size_t kCauses = 7;
+enum class Cause : uint8_t {
+  kOpen,
+  kFlush,
+  kRead,
+  kCheckpoint,
+  kVerify,
+  kProbe,
+  kReclaim,
+  kCompact
+};
+inline constexpr size_t kCauses = 8;
 enum class Operation : uint8_t { kPut, kGet, kList, kDelete };
 inline constexpr size_t kOperations = 4;
 std::string_view cause_name(Cause cause);              // "open"
