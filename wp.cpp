@@ -422,6 +422,16 @@ Status Wal::verify(const Progress& progress) {
 }
 
 // These two can say no error; what was counted is of interest also after the end.
+Result<GcReport> Wal::gc(bool dry_run) {
+  if (Status status = impl_->usable(); !status.ok()) return status;
+  return impl_->engine().gc(dry_run);
+}
+
+Result<std::vector<Holding>> Wal::why(std::string_view log) {
+  if (Status status = impl_->usable(); !status.ok()) return status;
+  return impl_->engine().why(log);
+}
+
 Stats Wal::stats() const {
   return impl_->forked() ? Stats() : impl_->engine().stats();
 }

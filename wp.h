@@ -418,6 +418,11 @@ struct Stats {
   uint64_t retries = 0;                        // PUTs of a slot beyond its first
   uint64_t ram_bytes = 0, ram_bytes_peak = 0;  // of the budget
   uint64_t ram_gathering = 0, ram_uploading = 0, ram_cache = 0, ram_reading = 0, ram_index = 0;
+  uint64_t ram_compacting = 0;
+  // As of the last pass: of objects that compaction would gather, and of those that only wait to be
+  // deleted.
+  uint64_t compaction_debt_bytes = 0, reclaimable_bytes = 0;
+  uint64_t segments_written = 0, segment_bytes_written = 0, reclaimed_bytes = 0;
   Duration backlog_age{0};  // of the oldest entry that is not yet durable
   std::string last_error;   // of the store, empty when its last answer was good
   std::vector<RequestCount> requests;

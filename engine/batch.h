@@ -50,7 +50,8 @@ struct Batch {
   State state = State::kGathering;
   bool wanted = false;  // somebody waits
   bool full = false;
-  bool last = false;  // says that the owner closed
+  bool last = false;    // says that the owner closed
+  bool forced = false;  // is sent although there is nothing in it
 
   // What gathered. From kSealing on only the sealer touches it.
   std::vector<std::shared_ptr<Block>> chunks;
@@ -81,7 +82,7 @@ struct Batch {
   Status status;
   CondVar changed;
 
-  bool empty() const { return entries == 0 && records.empty() && !last; }
+  bool empty() const { return entries == 0 && records.empty() && !last && !forced; }
 };
 
 // Packs what gathered into blocks, compresses them, and makes the body but for the header. Chunks

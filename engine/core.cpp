@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <map>
 
+#include "engine/cursors.h"
 #include "engine/follower.h"
+#include "engine/maintenance.h"
 #include "engine/view_keeper.h"
 #include "engine/writer.h"
 
@@ -204,6 +206,7 @@ LogInfo EngineCore::info_of(LogState& log) {
     info.lsn_first = log.row.lsn_first;
     info.lsn_durable = log.row.lsn_next - 1;
     info.lsn_last = log.lsn_given;
+    info.retention = log.row.settings.retention;
     info.bytes = log.row.bytes_end - log.row.bytes_begin;
     if (info.entries() != 0) info.time_last_ms = log.row.time_last_ms;
   }

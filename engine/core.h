@@ -20,6 +20,8 @@ namespace wp {
 class Writer;
 class ViewKeeper;
 class Follower;
+class Cursors;
+class Maintenance;
 
 class EngineCore {
  public:
@@ -85,8 +87,10 @@ class EngineCore {
   Ledger ledger WP_GUARDED_BY(mutex);
 
   std::unique_ptr<ViewKeeper> keeper;
-  std::unique_ptr<Writer> writer;      // null: read-only
-  std::unique_ptr<Follower> follower;  // null: not read-only
+  std::unique_ptr<Cursors> cursors;
+  std::unique_ptr<Writer> writer;            // null: read-only
+  std::unique_ptr<Maintenance> maintenance;  // null: read-only
+  std::unique_ptr<Follower> follower;        // null: not read-only
 
  private:
   // How many reloads there were; waits for one under way.

@@ -3,7 +3,10 @@
 #include <algorithm>
 
 #include "engine/core.h"
+#include "engine/cursors.h"
 #include "engine/follower.h"
+#include "engine/holdings.h"
+#include "engine/maintenance.h"
 #include "engine/opening.h"
 #include "engine/price.h"
 #include "engine/reader.h"
@@ -18,10 +21,11 @@ namespace {
 // Names are compared with a wrong one only in roots where that is quick.
 constexpr size_t kNamesComparedMax = 10'000;
 
-Status check_name(std::string_view name) {
-  std::string_view wrong;
+Status check_name(std::string_view name, std::string_view of = "log",
+                  size_t bytes_max = kLogNameBytesMax) {
+  std::string wrong;
   if (name.empty()) wrong = "it is empty";
-  if (name.size() > kLogNameBytesMax) wrong = "it is longer than 512 bytes";
+  if (name.size() > bytes_max) wrong = "it is longer than " + std::to_string(bytes_max) + " bytes";
   if (name == "." || name == "..") wrong = "that is not a name";
   if (name.find('/') != name.npos) wrong = "it holds a '/'";
   if (!is_utf8(name)) wrong = "it is not UTF-8";
@@ -30,9 +34,10 @@ Status check_name(std::string_view name) {
   });
   if (control) wrong = "it holds a control character";
   if (wrong.empty()) return {};
-  return Status(Code::kInvalid, "log '" + printable(name) + "': " + std::string(wrong) +
-                                    "; names are 1 to 512 bytes of UTF-8, without '/' and control "
-                                    "characters, and not \".\" or \"..\"");
+  return Status(Code::kInvalid, std::string(of) + " '" + printable(name) + "': " + wrong +
+                                    "; names are 1 to " + std::to_string(bytes_max) +
+                                    " bytes of UTF-8, without '/' and control characters, and not "
+                                    "\".\" or \"..\"");
 }
 
 Status read_only_status(const EngineCore& core) {
@@ -78,7 +83,11 @@ Result<std::shared_ptr<Engine>> Engine::open(EngineParts parts, const Options& o
   auto engine = std::make_shared<Engine>(std::make_unique<EngineCore>(std::move(parts), options));
   EngineCore& core = engine->core();
   core.keeper = std::make_unique<ViewKeeper>(core);
-  if (!options.read_only) core.writer = std::make_unique<Writer>(core);
+  core.cursors = std::make_unique<Cursors>(core);
+  if (!options.read_only) {
+    core.writer = std::make_unique<Writer>(core);
+    core.maintenance = std::make_unique<Maintenance>(core);
+  }
   Opening opening(core);
   if (Status status = opening.run(); !status.ok()) return status;
   if (options.read_only) {
@@ -173,6 +182,7 @@ Stats Engine::stats() const {
   stats.ram_cache = core.ram.of(Ram::kCache);
   stats.ram_reading = core.ram.of(Ram::kReading);
   stats.ram_index = core.ram.of(Ram::kIndex);
+  stats.ram_compacting = core.ram.of(Ram::kCompacting);
   const Meter& meter = core.store->meter();
   for (size_t o = 0; o < kOperations; ++o) {
     for (size_t c = 0; c < kCauses; ++c) {
@@ -184,7 +194,26 @@ Stats Engine::stats() const {
     }
   }
   stats.dollars = Prices(core.options).of(meter);
+  if (core.maintenance != nullptr) core.maintenance->fill(stats);
   return stats;
+}
+
+Result<GcReport> Engine::gc(bool dry_run) {
+  EngineCore& core = *core_;
+  if (Status status = core.may_wait("gc"); !status.ok()) return status;
+  if (core.maintenance == nullptr) return read_only_status(core);
+  return core.maintenance->gc(dry_run);
+}
+
+Result<std::vector<Holding>> Engine::why(std::string_view log) {
+  EngineCore& core = *core_;
+  if (Status status = core.may_wait("ask what is held"); !status.ok()) return status;
+  if (Status status = look(core); !status.ok()) return status;
+  if (log.empty()) return holdings(core, nullptr);
+  auto state = core.find_log(log);
+  if (!state) return state.status();
+  if (*state == nullptr) return not_found(core, log);
+  return holdings(core, *state);
 }
 
 RootInfo Engine::info() const {
@@ -233,6 +262,7 @@ void Engine::abandon() {
     core.wake_readers();
   }
   core.keeper->ended();
+  if (core.maintenance != nullptr) core.maintenance->ended();
   if (core.writer != nullptr) {
     core.writer->fail(Status(Code::kClosed, "use " + core.url + ": it was closed; open it again"));
   }
@@ -301,6 +331,45 @@ Status Log::truncate(Lsn upto) {
   return core.writer->truncate(state_, upto);
 }
 
+namespace {
+
+Status check_retention(const Retention& retention) {
+  if (retention.age >= Duration{0} && retention.hold_age >= Duration{0}) return {};
+  return Status(Code::kInvalid, "retain: an age is negative; give 0 for no limit");
+}
+
+}  // namespace
+
+Status Log::retain(const Retention& retention) {
+  EngineCore& core = engine_->core();
+  if (Status status = may_append(core); !status.ok()) return status;
+  if (Status status = core.may_wait("retain " + state_->name); !status.ok()) return status;
+  if (Status status = check_retention(retention); !status.ok()) return status;
+  Record record;
+  record.type = RecordType::kRetain;
+  record.log = state_->id;
+  record.retention = retention;
+  return core.writer->store(std::move(record), state_);
+}
+
+Result<Cursor> Log::cursor(std::string_view name) {
+  EngineCore& core = engine_->core();
+  if (Status status = core.may_wait("open a cursor of " + state_->name); !status.ok()) {
+    return status;
+  }
+  if (Status status = check_name(name, "cursor", kCursorNameBytesMax); !status.ok()) return status;
+  if (Status status = look(core); !status.ok()) return status;
+  if (Status status = core.cursors->open(state_, name); !status.ok()) return status;
+  return Cursor(engine_, state_, std::string(name));
+}
+
+std::vector<CursorInfo> Log::cursors() const {
+  EngineCore& core = engine_->core();
+  if (core.runtime->forked()) return {};
+  if (core.usable().ok()) (void)look(core);
+  return core.cursors->all(*state_);
+}
+
 LogInfo Log::info() const {
   EngineCore& core = engine_->core();
   if (core.runtime->forked()) return {};
@@ -310,6 +379,50 @@ LogInfo Log::info() const {
 
 const std::string& Log::name() const {
   return state_->name;
+}
+
+// ----------------------------------------------------------------------------------------- Cursor
+
+Cursor::Cursor(std::shared_ptr<Engine> engine, std::shared_ptr<LogState> state, std::string name)
+    : engine_(std::move(engine)), state_(std::move(state)), name_(std::move(name)) {}
+
+const std::string& Cursor::name() const {
+  return name_;
+}
+
+CursorInfo Cursor::info() const {
+  EngineCore& core = engine_->core();
+  if (core.runtime->forked()) return {};
+  if (core.usable().ok()) (void)look(core);
+  return core.cursors->info(*state_, name_);
+}
+
+Status Cursor::commit(Lsn upto) {
+  EngineCore& core = engine_->core();
+  if (Status status = may_append(core); !status.ok()) return status;
+  return core.cursors->commit(state_, name_, upto);
+}
+
+// Truncation may fall between the question and the reader.
+Result<Reader> Cursor::read() const {
+  Log log(engine_, state_);
+  auto reader = log.read(From::after(info().committed));
+  return reader || reader.code() != Code::kTruncated ? std::move(reader) : log.read();
+}
+
+Result<Reader> Cursor::subscribe() const {
+  Log log(engine_, state_);
+  auto reader = log.subscribe(From::after(info().committed));
+  return reader || reader.code() != Code::kTruncated ? std::move(reader) : log.subscribe();
+}
+
+Status Cursor::drop() {
+  EngineCore& core = engine_->core();
+  if (Status status = may_append(core); !status.ok()) return status;
+  if (Status status = core.may_wait("drop a cursor of " + state_->name); !status.ok()) {
+    return status;
+  }
+  return core.cursors->drop(state_, name_);
 }
 
 }  // namespace wp

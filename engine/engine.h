@@ -47,6 +47,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status drop(std::string_view name);
   Status flush(std::optional<Duration> timeout);
   Status verify(const Progress& progress);
+  Result<GcReport> gc(bool dry_run);
+  Result<std::vector<Holding>> why(std::string_view log);
   Stats stats() const;
   RootInfo info() const;
   // Ends the root in any case; a second call does nothing and is ok.

@@ -8,8 +8,12 @@
 namespace wp {
 namespace {
 
-// What was not looked at for so long may have been reclaimed: half of the shortest grace.
+// What was not looked at for half the grace may have been reclaimed. Without a grace nobody was
+// expected to follow; this is then as good as anything.
 constexpr std::chrono::minutes kGroundHolds{30};
+std::chrono::nanoseconds ground_holds(const Options& options) {
+  return options.reclaim_grace > Duration{0} ? options.reclaim_grace / 2 : Duration{kGroundHolds};
+}
 // How long a store that does not answer is waited for.
 constexpr Duration kPatience{5'000};
 // So much may be in RAM before it goes to the view.
@@ -74,7 +78,7 @@ Status Follower::walk(bool* news) {
   {
     MutexLock lock(core_.mutex);
     before = core_.ledger.head().last;
-    slept = core_.runtime->now() - looked_at_ > kGroundHolds;
+    slept = core_.runtime->now() - looked_at_ > ground_holds(core_.options);
   }
   auto step = walker.to_tail();
   if (!step) return step.status();
@@ -93,12 +97,13 @@ Status Follower::walk(bool* news) {
     const Status moved = check_ground(walker);
     if (!moved.ok() && moved.code() != Code::kNotFound) return moved;
   }
-  uint64_t pending;
+  bool apply;
   {
     MutexLock lock(core_.mutex);
-    pending = core_.ledger.pending_slots();
+    // Runs in RAM hide where the view knows that they lie now.
+    apply = core_.ledger.pending_slots() >= kSlotsInRam || core_.ledger.pending_published();
   }
-  return pending >= kSlotsInRam ? walker.apply_to_view() : Status();
+  return apply ? walker.apply_to_view() : Status();
 }
 
 // kNotFound: the ground is what it was.

@@ -60,6 +60,8 @@ enum class SlotKind : uint16_t { kFragment = 1, kFence = 2, kSegment = 3 };
 
 inline constexpr size_t kSlotHeaderBytes = 180;
 inline constexpr size_t kSlotHeaderBytesMax = 4096;  // of later versions
+// So much of an object is read first: mostly its header and its whole index, of a small one all.
+inline constexpr uint64_t kHeadBytes = 64u << 10;
 
 // The proof that a slot's body is whose it says, and its place in the chain.
 struct SlotHeader {
@@ -190,10 +192,14 @@ std::byte* store_properties(std::byte* at, std::span<const Property> properties)
 // Writes an entry; `properties` are encoded ones. Returns one past its end.
 std::byte* store_entry(std::byte* at, int64_t time_delta_ms, Bytes properties, Bytes payload);
 
-// Entries of a piece once more, with another time base, behind `out`. False: they make no sense, or
-// are not `count`.
+// Entries of a piece once more, with another time base, behind `out`; `copied` is told each one's
+// encoded size and time. False: they make no sense, or are not `count`.
+struct CopiedEntry {
+  uint32_t bytes = 0;
+  int64_t time_ms = 0;
+};
 bool copy_entries(Bytes piece, uint64_t count, int64_t time_base_ms, int64_t time_base_new_ms,
-                  ByteVector& out);
+                  ByteVector& out, std::vector<CopiedEntry>* copied);
 
 // Walks over the entries of a piece. The bytes must outlive it; entries hold `hold`.
 class EntryCursor {

@@ -19,6 +19,8 @@ void Ledger::begin(const ViewHead& head, View* view) {
   dropped_.clear();
   epochs_.clear();
   slots_.clear();
+  published_.clear();
+  forgotten_objects_.clear();
   taken_slots_.clear();
   taken_bytes_ = 0;
   count_pending();
@@ -173,7 +175,7 @@ Status Ledger::check(const SlotHeader& header, const SlotIndex& index, Resolved*
       if (*exists || !created.insert(record.log).second) {
         return Status(Code::kCorrupt, "it creates a log that exists");
       }
-    } else if (!created.contains(record.log)) {
+    } else if (record.log != 0 && !created.contains(record.log)) {
       // Of a log that is gone already: without effect.
       auto state = resolve(record.log);
       if (!state && !view_status_.ok()) return state.status();
@@ -211,8 +213,27 @@ Status Ledger::apply(const SlotHeader& header, const Digest& digest, const SlotI
     apply_run(header, run, resolved.runs[i] ? *resolved.runs[i] : *by_id_.at(run.log));
   }
   for (const Record& record : index.records) {
-    if (record.type == RecordType::kTruncate) apply_truncate(record);
-    if (record.type == RecordType::kDrop) apply_drop(record);
+    switch (record.type) {
+      case RecordType::kCreate:
+        break;
+      case RecordType::kTruncate:
+        apply_truncate(record);
+        break;
+      case RecordType::kDrop:
+        apply_drop(record);
+        break;
+      case RecordType::kRetain:
+      case RecordType::kCursor:
+      case RecordType::kCursorDrop:
+        apply_settings(record);
+        break;
+      case RecordType::kPublish:
+        apply_publish(header.slot, record);
+        break;
+      case RecordType::kForget:
+        apply_forget(record);
+        break;
+    }
   }
 
   const SlotId slot = header.slot;
@@ -265,6 +286,7 @@ void Ledger::apply_run(const SlotHeader& header, const Run& run, LogState& state
   runs_.push_back(state.recent.back());
   row.lsn_next = run.lsn_first + run.count;
   row.bytes_end += run.bytes;
+  bytes_added_ += run.bytes;
   row.time_last_ms = run.time_last_ms;
   state.lsn_given = std::max(state.lsn_given, row.lsn_next - 1);
   state.time_given_ms = std::max(state.time_given_ms, row.time_last_ms);
@@ -279,7 +301,9 @@ void Ledger::apply_truncate(const Record& record) {
   LogRow& row = state->row;
   if (record.lsn_first <= row.lsn_first || record.lsn_first > row.lsn_next) return;
   row.lsn_first = record.lsn_first;
-  row.bytes_begin = std::min(record.bytes_begin, row.bytes_end);
+  const uint64_t bytes_begin = std::min(record.bytes_begin, row.bytes_end);
+  bytes_let_go_ += bytes_begin - std::min(row.bytes_begin, bytes_begin);
+  row.bytes_begin = bytes_begin;
   while (!state->recent.empty() &&
          state->recent.front().lsn_first + state->recent.front().count <= row.lsn_first) {
     state->recent.pop_front();
@@ -298,15 +322,73 @@ void Ledger::apply_drop(const Record& record) {
   by_id_.erase(state->id);
   changed_.erase(state->id);
   dropped_.push_back(state->id);
+  bytes_let_go_ += state->row.bytes_end - state->row.bytes_begin;
   --head_.logs;
   if (state->readers_waiting != 0) state->news.notify_all();
+}
+
+void Ledger::apply_settings(const Record& record) {
+  const LogStatePtr state = in_ram(record.log);
+  if (state == nullptr) return;
+  LogSettings& settings = state->row.settings;
+  if (record.type == RecordType::kRetain) {
+    settings.retention = record.retention;
+    return touch(*state);
+  }
+  auto& cursors = settings.cursors;
+  const auto at = std::lower_bound(
+      cursors.begin(), cursors.end(), record.name,
+      [](const CursorRow& row, const std::string& name) { return row.name < name; });
+  const bool known = at != cursors.end() && at->name == record.name;
+  if (record.type == RecordType::kCursor) {
+    // It may have been said while the entry before was under way.
+    const CursorRow row{record.name, std::min(record.lsn_first, state->row.lsn_next - 1),
+                        record.time_ms};
+    if (known) {
+      *at = row;
+    } else if (cursors.size() < kCursorsMax) {
+      cursors.insert(at, row);
+    }
+  } else if (known) {
+    cursors.erase(at);
+  }
+  if (const auto said = state->said.find(record.name); said != state->said.end()) {
+    SaidCursor& cursor = said->second;
+    if (cursor.in_flight != 0) --cursor.in_flight;
+    if (cursor.in_flight == 0 && cursor.recorded) state->said.erase(said);
+  }
+  touch(*state);
+}
+
+// Where the log's runs lie is the view's to know; those that are still in RAM lie where they did as
+// well, until the view has this.
+void Ledger::apply_publish(const SlotId& slot, const Record& record) {
+  SlotRow segment = record.segment;
+  segment.epoch = slot.epoch;
+  slots_.push_back(segment);
+  head_.stored_bytes += segment.bytes;
+  for (RunRow run : record.runs) {
+    run.epoch = slot.epoch;
+    run.seq = segment.seq;
+    published_.push_back(run);
+  }
+}
+
+void Ledger::apply_forget(const Record& record) {
+  for (const ObjectRange& range : record.objects) {
+    for (uint64_t i = 0; i < range.count; ++i) {
+      forgotten_objects_.push_back({range.epoch, range.seq_first + i});
+    }
+  }
+  head_.stored_bytes -= std::min(head_.stored_bytes, record.segment.bytes);
 }
 
 // --------------------------------------------------------------------------------------- the view
 
 void Ledger::count_pending() {
-  const uint64_t bytes =
-      runs_.size() * (sizeof(RunRow) * 2) + slots_.size() * sizeof(SlotRow) + changed_.size() * 64;
+  const uint64_t bytes = runs_.size() * (sizeof(RunRow) * 2) + slots_.size() * sizeof(SlotRow) +
+                         published_.size() * sizeof(RunRow) +
+                         forgotten_objects_.size() * sizeof(ObjectId) + changed_.size() * 64;
   if (bytes > pending_bytes_) {
     ram_.add(Ram::kIndex, bytes - pending_bytes_);
   } else {
@@ -332,6 +414,10 @@ ViewDelta Ledger::take() {
   taken_slots_.insert(taken_slots_.end(), slots_.begin(), slots_.end());
   delta.slots = std::move(slots_);
   slots_.clear();
+  delta.published = std::move(published_);
+  published_.clear();
+  delta.forgotten = std::move(forgotten_objects_);
+  forgotten_objects_.clear();
   delta.head = head_;
   pending_ = false;
   taken_bytes_ = pending_bytes_;

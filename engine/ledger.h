@@ -23,6 +23,13 @@
 
 namespace wp {
 
+// Where a cursor is, or will be, once what was said is durable.
+struct SaidCursor {
+  Lsn committed = 0;
+  bool recorded = false;   // in a batch
+  uint32_t in_flight = 0;  // batches that have some of it
+};
+
 // One log as far as this process has to do with it. What is not atomic is guarded by the engine's
 // lock.
 class LogState {
@@ -46,10 +53,11 @@ class LogState {
   // Of the writer.
   Lsn lsn_given = 0;
   int64_t time_given_ms = 0;
-  bool recorded = false;   // its creation is in a batch, or durable
-  bool dropping = false;   // nothing can be appended any more
-  uint64_t batch = 0;      // the batch that it was last appended to,
-  uint32_t batch_run = 0;  // and its run there
+  bool recorded = false;                                // its creation is in a batch, or durable
+  bool dropping = false;                                // nothing can be appended any more
+  uint64_t batch = 0;                                   // the batch that it was last appended to,
+  uint32_t batch_run = 0;                               // and its run there
+  std::map<std::string, SaidCursor, std::less<>> said;  // what the row does not have yet
   uint32_t readers_waiting = 0;
   CondVar news;  // more is durable, or nothing will ever be
 };
@@ -109,6 +117,12 @@ class Ledger {
   // ---- the view
 
   uint64_t pending_slots() const { return slots_.size(); }
+  // Entries moved into segments, and the view does not know.
+  bool pending_published() const { return !published_.empty(); }
+  // Bytes of entries that were applied so far.
+  uint64_t bytes_added() const { return bytes_added_; }
+  // Bytes of entries that truncations and drops let go so far.
+  uint64_t bytes_let_go() const { return bytes_let_go_; }
   // Slots that the view may not have yet, those included that are on their way to it.
   std::vector<SlotRow> slots_behind() const;
   bool pending() const { return pending_; }
@@ -128,6 +142,9 @@ class Ledger {
   void apply_run(const SlotHeader& header, const Run& run, LogState& state);
   void apply_truncate(const Record& record);
   void apply_drop(const Record& record);
+  void apply_settings(const Record& record);
+  void apply_publish(const SlotId& slot, const Record& record);
+  void apply_forget(const Record& record);
   void touch(LogState& state);
   void let_go(LogId id);
   void count_pending();
@@ -153,6 +170,9 @@ class Ledger {
   std::vector<LogId> dropped_;
   std::map<Epoch, EpochRow> epochs_;
   std::vector<SlotRow> slots_;
+  std::vector<RunRow> published_;
+  std::vector<ObjectId> forgotten_objects_;
+  uint64_t bytes_added_ = 0, bytes_let_go_ = 0;
   std::vector<SlotRow> taken_slots_;  // on their way to the view
   uint64_t taken_bytes_ = 0;
   uint64_t pending_bytes_ = 0;  // of both, as counted

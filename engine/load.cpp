@@ -7,8 +7,6 @@
 namespace wp {
 namespace {
 
-// The first bytes of a fragment: mostly its header and index, of a small one all of it.
-constexpr uint64_t kHeadBytes = 64u << 10;
 constexpr int kTriesMax = 5;
 constexpr std::chrono::milliseconds kRetryFirst{50};
 
@@ -45,7 +43,7 @@ void Load::begin() {
 bool Load::failed(const StoreStatus& status) {
   if (status.ok()) return false;
   if (status.answer == Answer::kNotFound) {
-    damaged("the object is gone");
+    finish(Status(Code::kNotFound, key_));  // reclaimed, unless it is still where the run lies
   } else if (status.passing() && ++tries_ < kTriesMax) {
     const auto pause =
         std::max<std::chrono::nanoseconds>(kRetryFirst * (1 << tries_), status.retry_after);
@@ -64,11 +62,15 @@ void Load::damaged(const std::string& what) {
     index_ = nullptr;
     return begin();
   }
-  finish(Status(Code::kCorrupt, "read log " + log_->name + " of " + core_.url + ": LSN " +
+  finish(corrupt(what));
+}
+
+Status Load::corrupt(const std::string& what) const {
+  return Status(Code::kCorrupt, "read log " + log_->name + " of " + core_.url + ": LSN " +
                                     std::to_string(run_.lsn_first) + " to " +
                                     std::to_string(run_.lsn_first + run_.count - 1) +
                                     " cannot be read: " + key_ + ": " + what +
-                                    "; run wp verify, and see docs/OPERATIONS.md"));
+                                    "; run wp verify, and see docs/OPERATIONS.md");
 }
 
 void Load::head_arrived(GetResult got) {

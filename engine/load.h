@@ -22,9 +22,13 @@ class Load : public std::enable_shared_from_this<Load> {
 
   // With the engine's lock held.
   bool ready() const { return ready_; }
+  const RunRow& run() const { return run_; }
+  // What a reader is told about damage in it.
+  Status corrupt(const std::string& what) const;
   // One past the last entry in it; 0: not yet known.
   Lsn lsn_end() const { return lsn_end_ == 0 && whole_ ? run_.lsn_first + run_.count : lsn_end_; }
   // The rest only when ready.
+  // kNotFound: the object is gone.
   const Status& status() const { return status_; }
   size_t pieces() const { return pieces_.size(); }
   const Piece& piece(size_t i) const { return pieces_[i]; }

@@ -19,8 +19,6 @@
 namespace wp {
 namespace {
 
-// The first bytes of a slot: mostly its header and its whole index.
-constexpr uint64_t kHeadBytes = 64u << 10;
 constexpr size_t kGetsAtOnce = 16;
 // So many slots are applied to the view at once while walking a long journal.
 constexpr uint64_t kSlotsInRamMax = 2'000;
@@ -554,7 +552,10 @@ void Opening::count_slots_since(const std::vector<std::string>& checkpoints) {
   if (!checkpoints.empty() && parse_checkpoint_key(checkpoints.front(), &epoch, &seq)) {
     const auto rows = core_.view->slots(epoch, seq + 1, core_.options.checkpoint_slots);
     MutexLock lock(core_.mutex);
-    if (rows) slots = rows->size() + core_.ledger.pending_slots();
+    if (rows) {
+      slots = core_.ledger.pending_slots();
+      for (const SlotRow& row : *rows) slots += is_segment(row.seq) ? 0 : 1;
+    }
   } else {
     MutexLock lock(core_.mutex);
     slots = core_.ledger.head().slots;

@@ -10,13 +10,14 @@
 namespace wp {
 
 enum class Ram : uint8_t {
-  kGathering,  // entries that are not yet compressed
-  kUploading,  // fragments on their way to the store
-  kCache,      // decoded blocks that nobody needs to have kept
-  kReading,    // what readers, recovery and verification fetch
-  kIndex,      // changes that the view does not have yet
+  kGathering,   // entries that are not yet compressed
+  kUploading,   // fragments on their way to the store
+  kCache,       // decoded blocks that nobody needs to have kept
+  kReading,     // what readers, recovery and verification fetch
+  kIndex,       // changes that the view does not have yet
+  kCompacting,  // entries on their way into segments
 };
-inline constexpr size_t kRamUses = 5;
+inline constexpr size_t kRamUses = 6;
 
 class RamBudget {
  public:

@@ -215,6 +215,22 @@ Result<bool> Reader::Impl::advance(TimePoint deadline, bool may_wait) {
   }
 }
 
+// The object of a load is gone. Where its entries lie elsewhere by now, or were truncated, reading
+// goes on there; where they do not, they are lost.
+Status Reader::Impl::find_again(const std::shared_ptr<Load>& load) {
+  const RunRow was = load->run();
+  go_to(lsn_);
+  if (core_.follower != nullptr && !core_.runtime->on_event_thread()) {
+    if (Status status = core_.follower->look(); !status.ok()) return status;
+  }
+  if (lsn_ < log_->lsn_first || log_->dropped) return {};
+  const auto now = core_.runs_from(*log_, lsn_, 1);
+  if (!now) return now.status();
+  const bool same =
+      now->empty() || (now->front().epoch == was.epoch && now->front().seq == was.seq);
+  return same && lsn_ >= log_->lsn_first ? load->corrupt("the object is gone") : Status();
+}
+
 // The next piece of the first load, if that is ready.
 bool Reader::Impl::open_piece(Status* status) {
   while (!loads_.empty()) {
@@ -222,6 +238,10 @@ bool Reader::Impl::open_piece(Status* status) {
     {
       MutexLock lock(core_.mutex);
       if (!load.ready()) return false;
+    }
+    if (load.status().code() == Code::kNotFound) {
+      *status = find_again(loads_.front());
+      return false;
     }
     if (!load.status().ok()) {
       *status = load.status();

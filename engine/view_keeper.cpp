@@ -1,9 +1,12 @@
 #include "engine/view_keeper.h"
 
 #include <algorithm>
+#include <array>
+#include <sstream>
 #include <vector>
 
 #include "engine/checkpoint.h"
+#include "engine/maintenance.h"
 #include "engine/status.h"
 
 namespace wp {
@@ -15,6 +18,11 @@ constexpr std::chrono::seconds kDelay{1};
 // After a failure, ever slower.
 constexpr std::chrono::seconds kPauseFirst{1}, kPauseMax{60};
 constexpr size_t kCheckpointsKept = 2;
+// So much is let go at once that it is worth a checkpoint, which reclaiming waits for.
+constexpr uint64_t kLetGoWorth = 64u << 20;
+constexpr size_t kPage = 1000;
+constexpr std::chrono::hours kSweepEvery{24};
+constexpr std::string_view kNote = "checkpoints";  // when the last two were stored
 
 }  // namespace
 
@@ -45,6 +53,7 @@ void ViewKeeper::run() {
   while (apply_once()) {
   }
   checkpoint_if_due();
+  if (core_.maintenance != nullptr) core_.maintenance->view_has_news();
   MutexLock lock(core_.mutex);
   running_ = false;
   idle_.notify_all();
@@ -123,6 +132,7 @@ std::string ViewKeeper::error() const {
 // ------------------------------------------------------------------------------------ checkpoints
 
 void ViewKeeper::set_slots_since_checkpoint(uint64_t slots) {
+  recall();
   MutexLock lock(core_.mutex);
   slots_at_checkpoint_ = core_.ledger.head().slots - std::min(slots, core_.ledger.head().slots);
 }
@@ -131,8 +141,11 @@ void ViewKeeper::checkpoint_if_due() {
   {
     MutexLock lock(core_.mutex);
     if (core_.writer == nullptr || storing_ || stuck_ || core_.ended) return;
-    const uint64_t slots = core_.ledger.head().slots;
-    if (slots - slots_at_checkpoint_ < core_.options.checkpoint_slots) return;
+    const uint64_t slots = core_.ledger.head().slots - slots_at_checkpoint_;
+    const bool due = checkpoint_wanted_ || slots >= core_.options.checkpoint_slots ||
+                     core_.ledger.bytes_let_go() - let_go_at_checkpoint_ >= kLetGoWorth;
+    if (!due) return;
+    checkpoint_wanted_ = false;
     storing_ = true;
   }
   store_checkpoint();
@@ -140,34 +153,159 @@ void ViewKeeper::checkpoint_if_due() {
 
 // The view stands still: only whoever runs this writes it.
 void ViewKeeper::store_checkpoint() {
-  auto encoded = encode_checkpoint(*core_.view, core_.options.compression_level);
   auto head = core_.view->head();
+  Status status = head.status();
+  if (head && (!*head || (*head)->last.slot.epoch == 0)) {
+    status = Status(Code::kNotFound, "there is nothing in the view yet");
+  }
+  if (status.ok()) status = note_dead(**head);
+  auto encoded = status.ok() ? encode_checkpoint(*core_.view, core_.options.compression_level)
+                             : Result<ByteVector>(status);
   {
     MutexLock lock(core_.mutex);
     // Also after a failure, not again at once.
     slots_at_checkpoint_ = core_.ledger.head().slots;
-    if (!encoded || !head || !*head || (*head)->last.slot.epoch == 0) {
+    let_go_at_checkpoint_ = core_.ledger.bytes_let_go();
+    checkpoint_status_ = encoded.status();
+    if (!encoded) {
       storing_ = false;
       idle_.notify_all();
       return;
     }
   }
   const SlotId last = (*head)->last.slot;
+  const Checkpoint checkpoint{checkpoint_key(last.epoch, last.seq), (*head)->slots, 0, kNever};
   auto use = std::make_shared<RamUse>(core_.ram, Ram::kUploading, encoded->size());
-  core_.store->put_if_absent(checkpoint_key(last.epoch, last.seq),
+  core_.store->put_if_absent(checkpoint.key,
                              std::make_shared<const ByteVector>(*std::move(encoded)),
-                             Cause::kCheckpoint, [this, use](StoreStatus status) {
+                             Cause::kCheckpoint, [this, use, checkpoint](const StoreStatus& put) {
                                use->release();
-                               checkpoint_stored(status);
+                               checkpoint_stored(put, checkpoint);
                              });
 }
 
-void ViewKeeper::checkpoint_stored(const StoreStatus& status) {
-  if (status.ok()) return remove_old_checkpoints();
-  if (status.answer != Answer::kExists && status.answer != Answer::kCancelled) {
+bool ViewKeeper::may_go(const SlotRow& row) {
+  if (row.entries != 0 || is_segment(row.seq)) return true;
+  const auto epoch = core_.view->epoch(row.epoch);
+  if (!epoch || !*epoch) return false;
+  const bool is_fence = (*epoch)->ended && (*epoch)->fence == row.seq;
+  return !is_fence || (*epoch)->closed;
+}
+
+// What nobody needs as of this checkpoint, and so as of all later ones.
+Status ViewKeeper::note_dead(const ViewHead& head) {
+  ObjectId at;
+  for (;;) {
+    auto rows = core_.view->unused(at.epoch, at.seq, kPage);
+    if (!rows) return core_.of_view(rows.status());
+    ViewDelta delta;
+    delta.head = head;
+    for (SlotRow& row : *rows) {
+      at = {row.epoch, row.seq + 1};
+      if (!may_go(row)) continue;
+      row.dead = head.slots;
+      delta.slots.push_back(row);
+    }
+    if (!delta.slots.empty()) {
+      if (Status status = core_.of_view(core_.view->apply(delta)); !status.ok()) return status;
+    }
+    if (rows->size() < kPage) return {};
+  }
+}
+
+void ViewKeeper::checkpoint_stored(const StoreStatus& status, Checkpoint checkpoint) {
+  if (status.ok() || status.answer == Answer::kExists) {
+    core_.runtime->work([this, checkpoint = std::move(checkpoint)] {
+      remember(checkpoint);
+      remove_old_checkpoints();
+    });
+    return;
+  }
+  if (status.answer != Answer::kCancelled) {
     core_.say(Level::kWarning, status.message + " (a checkpoint; the next one is tried in time)");
   }
+  {
+    MutexLock lock(core_.mutex);
+    checkpoint_status_ = to_status(status);
+  }
   checkpoint_ended();
+}
+
+// Kept in the view's notes as well, for processes that live shorter than the grace.
+void ViewKeeper::remember(Checkpoint checkpoint) {
+  checkpoint.at = core_.runtime->now();
+  checkpoint.wall_ms = core_.runtime->wall_ms();
+  std::string note;
+  {
+    MutexLock lock(core_.mutex);
+    if (checkpoint.key == newest_.key) return;
+    older_ = std::exchange(newest_, std::move(checkpoint));
+    for (const Checkpoint* each : {&older_, &newest_}) {
+      note += each->key + " " + std::to_string(each->slots) + " " + std::to_string(each->wall_ms) +
+              "\n";
+    }
+  }
+  (void)core_.view->set_note(kNote, note);  // lost, the grace begins anew
+}
+
+void ViewKeeper::recall() {
+  std::istringstream note(core_.view->note(kNote));
+  std::array<Checkpoint, 2> known;
+  for (Checkpoint& each : known) {
+    std::string line;
+    std::getline(note, line);
+    std::istringstream words(line);
+    Epoch epoch;
+    Seq seq;
+    if (!(words >> each.key >> each.slots >> each.wall_ms) ||
+        !parse_checkpoint_key(each.key, &epoch, &seq)) {
+      each = {};
+    }
+  }
+  MutexLock lock(core_.mutex);
+  older_ = known[0];
+  newest_ = known[1];
+}
+
+std::chrono::nanoseconds ViewKeeper::age_of(const Checkpoint& checkpoint) const {
+  if (checkpoint.at != kNever) return core_.runtime->now() - checkpoint.at;
+  return std::chrono::milliseconds{
+      std::max<int64_t>(0, core_.runtime->wall_ms() - checkpoint.wall_ms)};
+}
+
+ViewKeeper::Kept ViewKeeper::kept() const {
+  MutexLock lock(core_.mutex);
+  Kept kept{older_, newest_, false};
+  kept.older_is_ripe = !older_.key.empty() && age_of(older_) >= core_.options.reclaim_grace;
+  return kept;
+}
+
+std::optional<TimePoint> ViewKeeper::ripe_at() const {
+  if (older_.key.empty()) return std::nullopt;
+  const std::chrono::nanoseconds left = core_.options.reclaim_grace - age_of(older_);
+  if (left <= std::chrono::nanoseconds{0}) return std::nullopt;
+  return core_.runtime->now() + left;
+}
+
+bool ViewKeeper::sweep_is_due() const {
+  return swept_at_ == kNever || core_.runtime->now() - swept_at_ >= kSweepEvery;
+}
+
+void ViewKeeper::swept() {
+  MutexLock lock(core_.mutex);
+  swept_at_ = core_.runtime->now();
+}
+
+Status ViewKeeper::checkpoint_now() {
+  if (Status status = drain(kNever); !status.ok()) return status;
+  MutexLock lock(core_.mutex);
+  while (storing_ && !core_.ended) core_.runtime->wait(lock, idle_, kNever);
+  checkpoint_status_ = {};
+  checkpoint_wanted_ = true;
+  start();
+  while ((running_ || storing_) && !core_.ended) core_.runtime->wait(lock, idle_, kNever);
+  if (core_.ended) return Status(Code::kClosed, "use " + core_.url + ": it was closed; reopen");
+  return checkpoint_status_;
 }
 
 void ViewKeeper::remove_old_checkpoints() {

@@ -1,6 +1,7 @@
 // Keeps the view behind the ledger: writes it in the background, one change after the other, and
-// stores a checkpoint of it now and then. A view that cannot be written costs nothing but the time
-// of the next opening: the log goes on, and says so.
+// stores a checkpoint of it now and then. With each it notes which objects are dead by then. A view
+// that cannot be written costs nothing but the time of the next opening: the log goes on, and says
+// so.
 #ifndef WP_ENGINE_VIEW_KEEPER_H_
 #define WP_ENGINE_VIEW_KEEPER_H_
 
@@ -24,6 +25,29 @@ class ViewKeeper {
   // Stores a checkpoint if the view has news since the last, and gives the view back. What fails
   // here costs only time at the next opening, and is told by message.
   void close(bool checkpoint, TimePoint deadline);
+  // Stores a checkpoint of all that the ledger has now.
+  Status checkpoint_now();
+
+  // The two newest checkpoints, as far as it is known when they were stored.
+  struct Checkpoint {
+    std::string key;        // empty: none that is known
+    uint64_t slots = 0;     // ViewHead::slots there
+    int64_t wall_ms = 0;    // when it was stored, by the clock on the wall
+    TimePoint at = kNever;  // the same by ours; kNever: by an earlier process
+  };
+  struct Kept {
+    Checkpoint older, newest;
+    bool older_is_ripe = false;  // the grace has passed since it was stored
+  };
+  Kept kept() const;
+  // When the older one will be ripe; nothing: it is, or there is none.
+  std::optional<TimePoint> ripe_at() const WP_REQUIRES(core_.mutex);
+  // Whether an object in which no run lies may go at all: fences mostly stay.
+  bool may_go(const SlotRow& row);
+  // Leftovers are swept once after an opening, and then once a day.
+  bool sweep_is_due() const WP_REQUIRES(core_.mutex);
+  void swept();
+
   // From the opening: how many slots lie behind the newest checkpoint.
   void set_slots_since_checkpoint(uint64_t slots);
 
@@ -39,7 +63,11 @@ class ViewKeeper {
   bool apply_once();
   void checkpoint_if_due();
   void store_checkpoint();
-  void checkpoint_stored(const StoreStatus& status);
+  Status note_dead(const ViewHead& head);
+  void checkpoint_stored(const StoreStatus& status, Checkpoint checkpoint);
+  void remember(Checkpoint checkpoint);
+  void recall();
+  std::chrono::nanoseconds age_of(const Checkpoint& checkpoint) const;
   void remove_old_checkpoints();
   void checkpoint_ended();
 
@@ -55,6 +83,11 @@ class ViewKeeper {
   std::chrono::nanoseconds pause_ WP_GUARDED_BY(core_.mutex){};
   TimerId timer_ WP_GUARDED_BY(core_.mutex) = 0;
   uint64_t slots_at_checkpoint_ WP_GUARDED_BY(core_.mutex) = 0;
+  uint64_t let_go_at_checkpoint_ WP_GUARDED_BY(core_.mutex) = 0;
+  bool checkpoint_wanted_ WP_GUARDED_BY(core_.mutex) = false;
+  Status checkpoint_status_ WP_GUARDED_BY(core_.mutex);  // of the last one
+  Checkpoint older_ WP_GUARDED_BY(core_.mutex), newest_ WP_GUARDED_BY(core_.mutex);
+  TimePoint swept_at_ WP_GUARDED_BY(core_.mutex) = kNever;
   CondVar idle_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/cursors.h"
 #include "engine/status.h"
 #include "engine/view_keeper.h"
 
@@ -120,11 +121,7 @@ void Writer::gather_entry(LogState& log, const LogStatePtr& hold, Bytes properti
                           int64_t wall_ms) {
   Batch& batch = *open_;
   if (log.batch != batch.number) {
-    if (!log.recorded) {
-      record({RecordType::kCreate, log.id, log.name, 0, 0}, hold);
-      uncreated_.erase(log.id);
-      log.recorded = true;
-    }
+    record_log(hold);
     log.batch = batch.number;
     log.batch_run = static_cast<uint32_t>(batch.runs.size());
     batch.runs.push_back({hold, log.lsn_given + 1, 0, 0, 0, 0});
@@ -227,12 +224,7 @@ Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloa
     close_open();
     post = !durable && want_post();
   } else if (first && !durable) {
-    if (core_.options.linger == Duration{0}) {
-      post = unfilled_ == 0 && want_post();
-    } else {
-      linger_timer_ = core_.runtime->call_at(open_->oldest + core_.options.linger,
-                                             [this] { pump(kPassesOfEventThread); });
-    }
+    post = begin_linger();
   }
   lock.unlock();
   if (post) post_pump();
@@ -242,6 +234,20 @@ Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloa
   Status status = wait_for(lock, waited_for, deadline);
   if (!status.ok()) return status;
   return lsn;
+}
+
+bool Writer::begin_linger() {
+  if (core_.options.linger == Duration{0}) return unfilled_ == 0 && want_post();
+  linger_timer_ = core_.runtime->call_at(open_->oldest + core_.options.linger,
+                                         [this] { pump(kPassesOfEventThread); });
+  return false;
+}
+
+void Writer::record_log(const LogStatePtr& log) {
+  if (log->recorded) return;
+  record({RecordType::kCreate, log->id, log->name, 0, 0}, log);
+  uncreated_.erase(log->id);
+  log->recorded = true;
 }
 
 void Writer::record(Record record, const LogStatePtr& log) {
@@ -265,7 +271,55 @@ void Writer::record_created() {
   uncreated_.clear();
 }
 
+void Writer::record_commits() {
+  for (auto& [change, log] : core_.cursors->take()) record(std::move(change), log);
+}
+
+void Writer::send_commits() {
+  {
+    MutexLock lock(core_.mutex);
+    if (!failed_.ok() || closing_) return;
+    record_commits();
+    if (open_->empty()) return;
+    open_->wanted = true;
+  }
+  pump(kPassesOfEventThread);
+}
+
+void Writer::submit(std::vector<Change> changes, Done done) {
+  MutexLock lock(core_.mutex);
+  if (!failed_.ok() || closing_) {
+    const Status why = failed_.ok() ? Status(Code::kClosed, core_.url + " was closed") : failed_;
+    lock.unlock();
+    return done(why);
+  }
+  const bool first = open_->empty();
+  for (auto& [change, log] : changes) {
+    if (log == nullptr || !log->dropping) record(std::move(change), log);
+  }
+  if (changes.empty()) {
+    begin_batch_if_empty();
+    open_->forced = true;
+  }
+  const bool told_later = !open_->empty();
+  bool post = false;
+  if (told_later) {
+    if (first) post = begin_linger();
+    add_done(std::move(done), 0);
+    count_gathering();
+  }
+  lock.unlock();
+  if (!told_later) done(Lsn{0});
+  if (post) post_pump();
+}
+
+SlotId Writer::next_segment() {
+  MutexLock lock(core_.mutex);
+  return {slot_next_.epoch, slot_next_.owner, segment_next_++};
+}
+
 void Writer::close_open() {
+  record_commits();
   Batch& batch = *open_;
   if (linger_timer_ != 0) core_.runtime->cancel(linger_timer_);
   linger_timer_ = 0;
@@ -313,6 +367,7 @@ Status Writer::flush(std::optional<Duration> timeout) {
   if (!failed_.ok()) return failed_;
   if (closing_) return Status(Code::kClosed, "flush " + core_.url + ": it was closed; reopen");
   record_created();
+  record_commits();
   BatchPtr batch;
   if (!open_->empty()) {
     open_->wanted = true;
@@ -337,6 +392,13 @@ Status Writer::record_and_wait(MutexLock& lock, Record change, const LogStatePtr
   pump(kPassesOfGuests);
   lock.lock();
   return wait_for(lock, batch, kNever);
+}
+
+Status Writer::store(Record change, const LogStatePtr& log) {
+  MutexLock lock(core_.mutex);
+  if (Status status = refusal(*log); !status.ok()) return status;
+  record_log(log);
+  return record_and_wait(lock, std::move(change), log);
 }
 
 Status Writer::truncate(const LogStatePtr& log, Lsn upto) {
@@ -602,6 +664,7 @@ void Writer::fail_locked(const Status& entries, const Status& sticky) {
   line_.clear();
   finish(*open_, entries);
   open_ = std::make_shared<Batch>(batch_next_++);
+  core_.cursors->forget();
   if (linger_timer_ != 0) core_.runtime->cancel(linger_timer_);
   linger_timer_ = 0;
   room_.notify_all();
@@ -759,6 +822,7 @@ Status Writer::close(TimePoint deadline) {
   MutexLock lock(core_.mutex);
   if (!failed_.ok()) return failed_;
   record_created();
+  record_commits();
   closing_ = true;
   room_.notify_all();
   BatchPtr batch = open_->empty() ? nullptr : open_;

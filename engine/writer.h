@@ -35,6 +35,16 @@ class Writer {
   Status flush(std::optional<Duration> timeout);
   Status truncate(const LogStatePtr& log, Lsn upto);
   Status drop(const LogStatePtr& log);
+  // Stores one record of the log, durably on return; the log's creation before it if need be.
+  Status store(Record change, const LogStatePtr& log);
+  // Records that belong to no log, or to several: they ride along as entries of append_async do,
+  // and `done` is told as theirs. Without records: an empty fragment.
+  using Change = std::pair<Record, LogStatePtr>;  // the log, where it is one's
+  void submit(std::vector<Change> changes, Done done);
+  // What was said about cursors goes now.
+  void send_commits();
+  // The next number for a segment of our own.
+  SlotId next_segment();
   // A log that is new, and not yet in any batch: the next flush stores that it exists.
   void created(const LogStatePtr& log);
 
@@ -81,6 +91,10 @@ class Writer {
   void begin_batch_if_empty() WP_REQUIRES(core_.mutex);
   void record(Record record, const LogStatePtr& log) WP_REQUIRES(core_.mutex);
   void record_created() WP_REQUIRES(core_.mutex);
+  void record_commits() WP_REQUIRES(core_.mutex);
+  void record_log(const LogStatePtr& log) WP_REQUIRES(core_.mutex);
+  // Something was put into a batch that was empty: when it goes. True: post_pump() with no lock.
+  bool begin_linger() WP_REQUIRES(core_.mutex);
   void close_open() WP_REQUIRES(core_.mutex);
   bool want_post() WP_REQUIRES(core_.mutex);
   Status wait_for(MutexLock& lock, const BatchPtr& batch, TimePoint deadline)
@@ -121,6 +135,7 @@ class Writer {
   std::deque<BatchPtr> line_ WP_GUARDED_BY(core_.mutex);
   uint64_t batch_next_ WP_GUARDED_BY(core_.mutex) = 2;
   SlotId slot_next_ WP_GUARDED_BY(core_.mutex);
+  Seq segment_next_ WP_GUARDED_BY(core_.mutex) = kSegmentFirst;
   Position chain_ WP_GUARDED_BY(core_.mutex);         // the last slot whose header is made
   uint32_t unfilled_ WP_GUARDED_BY(core_.mutex) = 0;  // batches in line that were not full
   uint32_t sealing_ WP_GUARDED_BY(core_.mutex) = 0;

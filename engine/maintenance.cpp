@@ -1,0 +1,388 @@
+#include "engine/maintenance.h"
+
+#include <algorithm>
+
+#include "engine/retention.h"
+#include "engine/view_keeper.h"
+#include "engine/writer.h"
+
+namespace wp {
+namespace {
+
+// A pass looks at all objects, so it is worth something only after so much.
+constexpr uint64_t kBytesBetween = 64u << 20;
+constexpr uint64_t kSlotsBetweenMin = 16;
+constexpr size_t kPage = 1000;
+constexpr size_t kRowsCounted = 100'000;
+// Each round of a gc makes the root smaller, so this is never reached.
+constexpr int kRoundsMax = 1'000;
+
+GcReport less(const GcReport& now, const GcReport& before) {
+  GcReport report = now;
+  report.entries_expired -= before.entries_expired;
+  report.objects_compacted -= before.objects_compacted;
+  report.bytes_compacted -= before.bytes_compacted;
+  report.segments_written -= before.segments_written;
+  report.segment_bytes_written -= before.segment_bytes_written;
+  report.objects_deleted -= before.objects_deleted;
+  report.bytes_deleted -= before.bytes_deleted;
+  report.leftovers_deleted -= before.leftovers_deleted;
+  return report;
+}
+
+// Calls `see` with each log whose retention lets something go, and from where it is kept.
+template <class See>
+Status each_expired(View& view, See see) {
+  for (LogId after = 0;;) {
+    auto logs = view.logs_with_settings(after, kPage);
+    if (!logs) return logs.status();
+    for (const LogRow& log : *logs) {
+      after = log.id;
+      if (log.settings.retention == Retention{}) continue;
+      auto verdict = judge(view, log);
+      if (!verdict) return verdict.status();
+      if (verdict->keep_from > log.lsn_first) see(log, *verdict);
+    }
+    if (logs->size() < kPage) return {};
+  }
+}
+
+}  // namespace
+
+// ----------------------------------------------------------------------------------------- passes
+
+void Maintenance::view_has_news() {
+  {
+    MutexLock lock(core_.mutex);
+    if (busy_ || core_.ended || core_.options.compact_share <= 0) return;
+    const uint64_t between =
+        std::max<uint64_t>(core_.options.checkpoint_slots / 4, kSlotsBetweenMin);
+    const bool due = core_.ledger.head().slots - slots_at_pass_ >= between ||
+                     core_.ledger.bytes_added() - bytes_at_pass_ >= kBytesBetween;
+    if (!due) return;
+    busy_ = true;
+  }
+  pass();
+}
+
+void Maintenance::pass() {
+  bool sweep;
+  {
+    MutexLock lock(core_.mutex);
+    slots_at_pass_ = core_.ledger.head().slots;
+    bytes_at_pass_ = core_.ledger.bytes_added();
+    sweep = core_.keeper->sweep_is_due();
+  }
+  expire([this, sweep] {
+    compact(false, [this, sweep] { reclaim(sweep, [this] { pass_over(); }); });
+  });
+}
+
+void Maintenance::pass_over() {
+  MutexLock lock(core_.mutex);
+  busy_ = false;
+  idle_.notify_all();
+  if (core_.ended) return;
+  if (const auto ripe = core_.keeper->ripe_at()) pass_at(*ripe);
+}
+
+// What waits for nothing but the grace goes when that is over, also where nothing is appended.
+void Maintenance::pass_at(TimePoint when) {
+  if (timer_ != 0 || reclaimable_bytes_ == 0) return;
+  timer_ = core_.runtime->call_at(when, [this] {
+    {
+      MutexLock lock(core_.mutex);
+      timer_ = 0;
+      if (busy_ || core_.ended) return;
+      busy_ = true;
+    }
+    reclaim(false, [this] { pass_over(); });
+  });
+}
+
+void Maintenance::note_failure(const Status& status) {
+  if (status.ok() || status.code() == Code::kClosed) return;
+  bool first;
+  {
+    MutexLock lock(core_.mutex);
+    first = failure_.ok();
+    if (first) failure_ = status;
+  }
+  if (first && status.code() != Code::kFenced) core_.say(Level::kWarning, status.message());
+}
+
+void Maintenance::expire(Then then) {
+  core_.runtime->work([this, then = std::move(then)] {
+    std::vector<Writer::Change> changes;
+    uint64_t entries = 0;
+    const Status status = each_expired(*core_.view, [&](const LogRow& log, const Verdict& verdict) {
+      const auto state = core_.find_log(log.name);
+      if (!state || *state == nullptr || (*state)->id != log.id) return;
+      entries += verdict.keep_from - log.lsn_first;
+      changes.emplace_back(
+          Record{RecordType::kTruncate, log.id, "", verdict.keep_from, verdict.bytes_begin},
+          *state);
+    });
+    note_failure(core_.of_view(status));
+    if (changes.empty()) return then();
+    core_.writer->submit(std::move(changes), [this, entries, then](const Result<Lsn>& result) {
+      note_failure(result.status());
+      if (result.ok()) {
+        MutexLock lock(core_.mutex);
+        report_.entries_expired += entries;
+      }
+      then();
+    });
+  });
+}
+
+// -------------------------------------------------------------------------------------- compaction
+
+void Maintenance::compact(bool eager, Then then) {
+  core_.runtime->work([this, eager, then = std::move(then)] {
+    std::set<ObjectId> avoid;
+    {
+      MutexLock lock(core_.mutex);
+      avoid = unreadable_;
+    }
+    auto plan = plan_compaction(*core_.view, core_.options, eager, avoid);
+    if (!plan) {
+      note_failure(core_.of_view(plan.status()));
+      return then();
+    }
+    {
+      MutexLock lock(core_.mutex);
+      debt_bytes_ = plan->debt_bytes;
+      more_ = !plan->segments.empty();
+      report_.bytes_compacted += plan->bytes;
+      report_.objects_compacted += plan->objects;
+      for (auto& runs : plan->segments) segments_.push_back(std::move(runs));
+    }
+    next_segment(eager, then);
+  });
+}
+
+void Maintenance::next_segment(bool eager, Then then) {
+  std::vector<RunRow> runs;
+  {
+    MutexLock lock(core_.mutex);
+    if (core_.ended) segments_.clear();
+    if (!segments_.empty()) {
+      runs = std::move(segments_.front());
+      segments_.pop_front();
+    }
+  }
+  if (runs.empty()) return then();
+  const TimePoint begun = core_.runtime->now();
+  auto job = std::make_shared<CompactionJob>(
+      core_, runs,
+      [this, eager, begun, then = std::move(then)](const CompactionJob::Outcome& outcome) {
+        segment_ended(eager, begun, outcome, then);
+      });
+  job->start();
+}
+
+// Rests between two segments, so that it takes no more than its share of the time.
+void Maintenance::segment_ended(bool eager, TimePoint begun, const CompactionJob::Outcome& outcome,
+                                Then then) {
+  note_failure(outcome.status);
+  const TimePoint now = core_.runtime->now();
+  const double share = core_.options.compact_share;
+  {
+    MutexLock lock(core_.mutex);
+    unreadable_.insert(outcome.unreadable.begin(), outcome.unreadable.end());
+    if (!outcome.leftover.empty()) abandoned_.push_back(outcome.leftover);
+    if (outcome.status.ok()) {
+      ++report_.segments_written;
+      report_.segment_bytes_written += outcome.segment_bytes;
+    } else {
+      segments_.clear();  // the next pass plans anew
+      more_ = false;
+    }
+    if (segments_.empty()) eager = true;
+  }
+  const auto rest = std::chrono::duration_cast<std::chrono::nanoseconds>(
+      (now - begun) * std::min(1 / std::max(share, 0.001) - 1, 1000.0));
+  if (eager || rest <= std::chrono::nanoseconds{0}) return next_segment(eager, std::move(then));
+  core_.runtime->call_at(now + rest,
+                         [this, eager, then = std::move(then)] { next_segment(eager, then); });
+}
+
+// -------------------------------------------------------------------------------------- reclaiming
+
+void Maintenance::reclaim(bool sweep, Then then) {
+  std::vector<std::string> abandoned;
+  {
+    MutexLock lock(core_.mutex);
+    abandoned = std::exchange(abandoned_, {});
+  }
+  auto job = std::make_shared<ReclaimJob>(
+      core_, sweep, std::move(abandoned),
+      [this, then = std::move(then)](const ReclaimJob::Outcome& outcome) {
+        note_failure(outcome.status);
+        {
+          MutexLock lock(core_.mutex);
+          report_.objects_deleted += outcome.objects;
+          report_.bytes_deleted += outcome.bytes;
+          report_.leftovers_deleted += outcome.leftovers;
+          more_ = outcome.more;
+        }
+        core_.runtime->work([this, then] {
+          GcReport waiting;
+          if (count_waiting(&waiting).ok()) {
+            MutexLock lock(core_.mutex);
+            reclaimable_bytes_ = waiting.bytes_waiting;
+          }
+          then();
+        });
+      });
+  job->start();
+}
+
+Status Maintenance::count_waiting(GcReport* report) {
+  const auto count = [&](const Result<std::vector<SlotRow>>& rows) {
+    if (!rows) return core_.of_view(rows.status());
+    for (const SlotRow& row : *rows) {
+      ++report->objects_waiting;
+      report->bytes_waiting += row.bytes;
+    }
+    return Status();
+  };
+  return count(core_.view->dead(kNumberEnd - 1, kRowsCounted));
+}
+
+// ---------------------------------------------------------------------------------------------- gc
+
+bool Maintenance::begin_gc() {
+  MutexLock lock(core_.mutex);
+  while (busy_ && !core_.ended) core_.runtime->wait(lock, idle_, kNever);
+  if (core_.ended) return false;
+  failure_ = {};
+  return busy_ = true;
+}
+
+Status Maintenance::await(const std::function<void(Then)>& step) {
+  auto done = std::make_shared<bool>(false);
+  step([this, done] {
+    MutexLock lock(core_.mutex);
+    *done = true;
+    idle_.notify_all();
+  });
+  MutexLock lock(core_.mutex);
+  while (!*done && !core_.ended) core_.runtime->wait(lock, idle_, kNever);
+  if (!*done) {
+    lock.unlock();
+    return core_.usable();
+  }
+  return failure_;
+}
+
+// What is dead counts when two checkpoints say so, and two of one slot there cannot be.
+Status Maintenance::checkpoint_twice() {
+  if (Status status = core_.keeper->checkpoint_now(); !status.ok()) return status;
+  const ViewKeeper::Kept kept = core_.keeper->kept();
+  auto dead = core_.view->dead(kNumberEnd - 1, kRowsCounted);
+  if (!dead) return core_.of_view(dead.status());
+  const bool fresh = std::any_of(dead->begin(), dead->end(), [&](const SlotRow& row) {
+    return kept.older.key.empty() || row.dead > kept.older.slots;
+  });
+  if (!fresh) return {};
+  const Status stored = await([this](Then then) {
+    core_.writer->submit({}, [this, then = std::move(then)](const Result<Lsn>& result) {
+      note_failure(result.status());
+      then();
+    });
+  });
+  return stored.ok() ? core_.keeper->checkpoint_now() : stored;
+}
+
+Status Maintenance::preview(GcReport* report) {
+  Status status = each_expired(*core_.view, [&](const LogRow& log, const Verdict& verdict) {
+    report->entries_expired += verdict.keep_from - log.lsn_first;
+  });
+  if (!status.ok()) return core_.of_view(status);
+  auto plan = plan_compaction(*core_.view, core_.options, true, {});
+  if (!plan) return core_.of_view(plan.status());
+  report->objects_compacted = plan->objects;
+  report->bytes_compacted = plan->bytes;
+  report->segments_written = plan->segments.size();
+  const ViewKeeper::Kept kept = core_.keeper->kept();
+  auto dead = core_.view->dead(kNumberEnd - 1, kRowsCounted);
+  if (!dead) return core_.of_view(dead.status());
+  for (const SlotRow& row : *dead) {
+    const bool now = kept.older_is_ripe && row.dead <= kept.older.slots;
+    ++(now ? report->objects_deleted : report->objects_waiting);
+    (now ? report->bytes_deleted : report->bytes_waiting) += row.bytes;
+  }
+  auto unused = core_.view->unused(0, 0, kRowsCounted);
+  if (!unused) return core_.of_view(unused.status());
+  for (const SlotRow& row : *unused) {
+    if (!core_.keeper->may_go(row)) continue;
+    ++report->objects_waiting;
+    report->bytes_waiting += row.bytes;
+  }
+  return {};
+}
+
+Result<GcReport> Maintenance::gc(bool dry_run) {
+  if (Status status = core_.writer->failure(); !status.ok()) return status;
+  if (!begin_gc()) return core_.usable();
+  struct End {  // also where a wait is left by an exception
+    explicit End(Maintenance& of) : maintenance(of) {}
+    ~End() { maintenance.pass_over(); }
+    Maintenance& maintenance;
+  } const end(*this);
+  if (Status status = core_.keeper->drain(kNever); !status.ok()) return status;
+  if (dry_run) {
+    GcReport report;
+    if (Status status = preview(&report); !status.ok()) return status;
+    return report;
+  }
+  GcReport before;
+  {
+    MutexLock lock(core_.mutex);
+    before = report_;
+  }
+  const auto more = [this] {
+    MutexLock lock(core_.mutex);
+    return more_;
+  };
+  Status status = await([this](Then then) { expire(std::move(then)); });
+  for (int round = 0; status.ok() && round < kRoundsMax; ++round) {
+    status = core_.keeper->drain(kNever);
+    if (status.ok()) status = await([this](Then then) { compact(true, std::move(then)); });
+    if (!more()) break;
+  }
+  if (status.ok()) status = core_.keeper->drain(kNever);
+  if (status.ok()) status = checkpoint_twice();
+  for (int round = 0; status.ok() && round < kRoundsMax; ++round) {
+    status = await([this](Then then) { reclaim(true, std::move(then)); });
+    if (status.ok()) status = core_.keeper->drain(kNever);
+    if (!more()) break;
+  }
+  if (!status.ok()) return status;
+  GcReport report;
+  {
+    MutexLock lock(core_.mutex);
+    report = less(report_, before);
+  }
+  report.objects_waiting = report.bytes_waiting = 0;
+  if (status = count_waiting(&report); !status.ok()) return status;
+  return report;
+}
+
+void Maintenance::ended() {
+  MutexLock lock(core_.mutex);
+  idle_.notify_all();
+}
+
+void Maintenance::fill(Stats& stats) const {
+  MutexLock lock(core_.mutex);
+  stats.compaction_debt_bytes = debt_bytes_;
+  stats.reclaimable_bytes = reclaimable_bytes_;
+  stats.reclaimed_bytes = report_.bytes_deleted;
+  stats.segments_written = report_.segments_written;
+  stats.segment_bytes_written = report_.segment_bytes_written;
+}
+
+}  // namespace wp

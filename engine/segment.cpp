@@ -1,0 +1,107 @@
+#include "engine/segment.h"
+
+namespace wp {
+
+std::string SegmentBuilder::add(const RunRow& row, const SegmentSource& source) {
+  const Run* run = source.index.run_of(row.log);
+  if (run == nullptr || run->lsn_first != row.lsn_first || run->count != row.count) {
+    return "its index knows other entries of log " + std::to_string(row.log);
+  }
+  if (runs_.empty()) time_base_ms_ = source.header.time_base_ms;
+  Gathered& gathered = runs_[{row.log, row.lsn_first}];
+  gathered.run = row;
+  for (uint32_t i = run->piece_first; i < run->piece_first + run->pieces; ++i) {
+    const Piece& piece = source.index.pieces[i];
+    const auto block = source.block(piece.block);
+    if (!block) return block.status().message();
+    const Bytes bytes = (*block)->bytes();
+    if (piece.offset > bytes.size() || piece.bytes > bytes.size() - piece.offset ||
+        !copy_entries(bytes.subspan(piece.offset, piece.bytes), piece.count,
+                      source.header.time_base_ms, time_base_ms_, gathered.bytes,
+                      &gathered.entries)) {
+      return "an entry of log " + std::to_string(row.log) + " makes no sense";
+    }
+  }
+  raw_bytes_ += gathered.bytes.size();
+  return {};
+}
+
+void SegmentBuilder::close_block(int level) {
+  index_.blocks.push_back(encode_block(block_, level, stored_));
+  block_.clear();
+}
+
+// An entry lies in one block; each piece but a run's first begins its block.
+void SegmentBuilder::pack(const Gathered& from, uint32_t block_bytes, int level) {
+  if (index_.runs.empty() || index_.runs.back().log != from.run.log) {
+    Run& run = index_.runs.emplace_back();
+    run.log = from.run.log;
+    run.lsn_first = from.run.lsn_first;
+    run.time_first_ms = from.run.time_first_ms;
+    run.piece_first = static_cast<uint32_t>(index_.pieces.size());
+  }
+  Run& run = index_.runs.back();
+  run.bytes += from.run.bytes;
+  run.time_last_ms = from.run.time_last_ms;
+  const Bytes bytes = from.bytes;
+  size_t at = 0;
+  for (const CopiedEntry& entry : from.entries) {
+    if (!block_.empty() && block_.size() + entry.bytes > block_bytes) close_block(level);
+    if (run.pieces == 0 || block_.empty()) {
+      Piece& piece = index_.pieces.emplace_back();
+      piece.block = static_cast<uint32_t>(index_.blocks.size());
+      piece.offset = static_cast<uint32_t>(block_.size());
+      piece.lsn_first = run.lsn_first + run.count;
+      ++run.pieces;
+    }
+    put_bytes(block_, bytes.subspan(at, entry.bytes));
+    at += entry.bytes;
+    Piece& piece = index_.pieces.back();
+    piece.bytes += entry.bytes;
+    ++piece.count;
+    piece.time_last_ms = entry.time_ms;
+    ++run.count;
+  }
+}
+
+std::shared_ptr<const ByteVector> SegmentBuilder::finish(uint32_t block_bytes,
+                                                         int compression_level, Record* record) {
+  *record = {};
+  record->type = RecordType::kPublish;
+  SlotHeader header;
+  for (auto& [place, gathered] : runs_) {
+    pack(gathered, block_bytes, compression_level);
+    header.entries += gathered.run.count;
+    auto& runs = record->runs;
+    if (runs.empty() || runs.back().log != gathered.run.log) {
+      runs.push_back(gathered.run);
+    } else {
+      runs.back().count += gathered.run.count;
+      runs.back().bytes += gathered.run.bytes;
+      runs.back().time_last_ms = gathered.run.time_last_ms;
+    }
+    gathered.bytes = {};
+    gathered.entries = {};
+  }
+  if (!block_.empty()) close_block(compression_level);
+  const ByteVector index_bytes = encode_index(index_, time_base_ms_);
+  header.kind = SlotKind::kSegment;
+  header.root = root_;
+  header.slot = name_;
+  header.author = name_.owner;
+  header.time_base_ms = time_base_ms_;
+  header.index_bytes = static_cast<uint32_t>(index_bytes.size());
+  header.index_crc = crc32c(index_bytes);
+  header.body_bytes = index_bytes.size() + stored_.size();
+  auto object = std::make_shared<ByteVector>();
+  object->reserve(kSlotHeaderBytes + header.body_bytes);
+  object->resize(kSlotHeaderBytes);
+  put_bytes(*object, index_bytes);
+  put_bytes(*object, stored_);
+  header.body_digest = sha256(Bytes(*object).subspan(kSlotHeaderBytes));
+  encode_header(header, object->data());
+  record->segment = {name_.epoch, name_.seq, object->size(), header.entries, 0};
+  return object;
+}
+
+}  // namespace wp
