@@ -16,6 +16,7 @@
 #include "engine/block.h"
 #include "engine/bytes.h"
 #include "engine/ids.h"
+#include "engine/view.h"
 #include "wp.h"
 
 namespace wp {
