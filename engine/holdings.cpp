@@ -148,7 +148,6 @@ class Accounting {
     ++holding.objects;
     holding.bytes += row.bytes;
     if (why == Why::kGrace) {
-      MutexLock lock(core_.mutex);
       const auto ripe = core_.keeper->ripe_at();
       holding.goes_in = std::chrono::duration_cast<Duration>(ripe ? *ripe - core_.runtime->now()
                                                                   : std::chrono::nanoseconds{0});

@@ -66,24 +66,23 @@ void Maintenance::view_has_news() {
 }
 
 void Maintenance::pass() {
-  bool sweep;
   {
     MutexLock lock(core_.mutex);
     slots_at_pass_ = core_.ledger.head().slots;
     bytes_at_pass_ = core_.ledger.bytes_added();
-    sweep = core_.keeper->sweep_is_due();
   }
+  const bool sweep = core_.keeper->sweep_is_due();
   expire([this, sweep] {
     compact(false, [this, sweep] { reclaim(sweep, [this] { pass_over(); }); });
   });
 }
 
 void Maintenance::pass_over() {
+  const auto ripe = core_.keeper->ripe_at();
   MutexLock lock(core_.mutex);
   busy_ = false;
   idle_.notify_all();
-  if (core_.ended) return;
-  if (const auto ripe = core_.keeper->ripe_at()) pass_at(*ripe);
+  if (ripe && !core_.ended) pass_at(*ripe);
 }
 
 // What waits for nothing but the grace goes when that is over, also where nothing is appended.

@@ -31,7 +31,7 @@ class Maintenance {
  private:
   using Then = std::function<void()>;
   void pass();
-  void pass_at(TimePoint when);
+  void pass_at(TimePoint when) WP_REQUIRES(core_.mutex);
   void pass_over();
   void expire(Then then);
   void compact(bool eager, Then then);

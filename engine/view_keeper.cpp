@@ -281,6 +281,7 @@ ViewKeeper::Kept ViewKeeper::kept() const {
 }
 
 std::optional<TimePoint> ViewKeeper::ripe_at() const {
+  MutexLock lock(core_.mutex);
   if (older_.key.empty()) return std::nullopt;
   const std::chrono::nanoseconds left = core_.options.reclaim_grace - age_of(older_);
   if (left <= std::chrono::nanoseconds{0}) return std::nullopt;
@@ -288,6 +289,7 @@ std::optional<TimePoint> ViewKeeper::ripe_at() const {
 }
 
 bool ViewKeeper::sweep_is_due() const {
+  MutexLock lock(core_.mutex);
   return swept_at_ == kNever || core_.runtime->now() - swept_at_ >= kSweepEvery;
 }
 

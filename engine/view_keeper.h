@@ -41,11 +41,11 @@ class ViewKeeper {
   };
   Kept kept() const;
   // When the older one will be ripe; nothing: it is, or there is none.
-  std::optional<TimePoint> ripe_at() const WP_REQUIRES(core_.mutex);
+  std::optional<TimePoint> ripe_at() const;
   // Whether an object in which no run lies may go at all: fences mostly stay.
   bool may_go(const SlotRow& row);
   // Leftovers are swept once after an opening, and then once a day.
-  bool sweep_is_due() const WP_REQUIRES(core_.mutex);
+  bool sweep_is_due() const;
   void swept();
 
   // From the opening: how many slots lie behind the newest checkpoint.
