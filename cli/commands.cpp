@@ -28,6 +28,22 @@ constexpr OptionSpec kTail[] = {
     {"raw", 0, "", "payloads as they are, nothing between them"},
 };
 
+constexpr OptionSpec kGc[] = {
+    {"dry-run", 0, "", "only say what would be done"},
+};
+constexpr OptionSpec kRetain[] = {
+    {"age", 0, "AGE", "what is older than the newest entry by so much may go"},
+    {"bytes", 0, "SIZE", "what lies before the newest so many bytes may go"},
+    {"cursors", 0, "", "what every cursor has passed may go"},
+    {"hold-age", 0, "AGE", "a cursor this far behind holds nothing any more"},
+    {"hold-bytes", 0, "SIZE", "or so many bytes behind"},
+    {"none", 0, "", "keep everything"},
+};
+constexpr OptionSpec kCursors[] = {
+    {"commit", 0, "LSN", "everything up to LSN is done; makes the cursor where there is none"},
+    {"drop", 0, "", "forget the cursor"},
+};
+
 constexpr std::string_view kTimes =
     "TIME is milliseconds since 1970, an ISO 8601 date or time (UTC unless it names an offset), "
     "or\n"
@@ -81,6 +97,28 @@ const CommandSpec kCommands[] = {
      "wp drop file:///var/lib/journal system",
      {},
      run_drop},
+    {"retain", "URL LOG", 2, 2, "Say what of a log is kept, or ask.",
+     "Whatever one of --age, --bytes and --cursors lets go, goes, unless a cursor holds it. "
+     "Without\n"
+     "options: prints what holds. Replaces what was said before. AGE as 90s, 12h, 7d; SIZE as\n"
+     "100000, 512M, 10G.",
+     "wp retain file:///var/lib/journal system --age 7d --bytes 10G", kRetain, run_retain},
+    {"cursors", "URL LOG [CURSOR]", 2, 3, "List the cursors of a log, or move or drop one.",
+     "A cursor is the durable place of a named consumer; --commit moves it, forwards or back.",
+     "wp cursors file:///var/lib/journal system indexer --commit 120000", kCursors, run_cursors},
+    {"why",
+     "URL [LOG]",
+     1,
+     2,
+     "Say what the space under a root is used for, and when it goes.",
+     "",
+     "wp why file:///var/lib/journal",
+     {},
+     run_why},
+    {"gc", "URL", 1, 1, "Expire, compact and delete now what is otherwise done now and then.",
+     "What nobody needs any more is kept for readers elsewhere for an hour; ?reclaim_grace_ms=0\n"
+     "where there are none.",
+     "wp gc 'file:///var/lib/journal?reclaim_grace_ms=0' --dry-run", kGc, run_gc},
     {"verify",
      "URL",
      1,

@@ -164,6 +164,29 @@ Result<int64_t> parse_time(std::string_view what, std::string_view text, int64_t
                "long ago: 90s, 5m, 2h, 3d");
 }
 
+Result<Duration> parse_duration(std::string_view what, std::string_view text) {
+  std::optional<int64_t> millis = parse_ago(text);
+  if (!millis && text.ends_with("ms")) {
+    const auto number = parse_number(what, text.substr(0, text.size() - 2));
+    if (number && *number <= static_cast<uint64_t>(INT64_MAX)) {
+      millis = static_cast<int64_t>(*number);
+    }
+  }
+  if (millis) return Duration{*millis};
+  return wrong(what, text, "no length of time; give 90s, 5m, 12h, 7d or 500ms");
+}
+
+Result<uint64_t> parse_bytes(std::string_view what, std::string_view text) {
+  static constexpr std::string_view kUnits = "KMGTP";
+  const size_t unit = text.empty() ? kUnits.npos : kUnits.find(text.back());
+  const int shift = unit == kUnits.npos ? 0 : static_cast<int>(unit + 1) * 10;
+  const auto number = parse_number(what, text.substr(0, text.size() - (shift == 0 ? 0 : 1)));
+  if (!number || *number > UINT64_MAX >> shift) {
+    return wrong(what, text, "no size; give bytes, or 512K, 100M, 10G, 2T");
+  }
+  return *number << shift;
+}
+
 std::string human_bytes(uint64_t bytes) {
   static constexpr std::array<const char*, 7> kUnits = {"B",   "KiB", "MiB", "GiB",
                                                         "TiB", "PiB", "EiB"};

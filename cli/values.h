@@ -23,6 +23,11 @@ Result<Lsn> parse_lsn(std::string_view what, std::string_view text);
 // names an offset); or how long ago: "-5m", "2h", "3d", "90s".
 Result<int64_t> parse_time(std::string_view what, std::string_view text, int64_t now_ms);
 
+// "90s", "12h", "7d", "500ms". Not negative.
+Result<Duration> parse_duration(std::string_view what, std::string_view text);
+// "100000", "512M", "10G": powers of 1024.
+Result<uint64_t> parse_bytes(std::string_view what, std::string_view text);
+
 std::string human_bytes(uint64_t bytes);      // "512 B", "1.2 MiB"
 std::string human_duration(int64_t millis);   // "0.4 s", "3 d 4 h"
 std::string human_count(uint64_t count);      // "1,234,567"

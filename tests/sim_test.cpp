@@ -55,6 +55,23 @@ class Checker {
     Lsn& sure = truncated_sure_[id];
     sure = std::max(sure, upto);
   }
+  // A cursor was told to be there; what was told before a flush that succeeded is durable.
+  void commits(LogId id, Lsn upto) { committed_[id].push_back(upto); }
+  void flushed(LogId id, size_t commits_before) {
+    size_t& sure = committed_sure_[id];
+    sure = std::max(sure, commits_before);
+  }
+  size_t commits_so_far(LogId id) { return committed_[id].size(); }
+  // As the newest opening sees it: one of those that were told since the last that is sure.
+  void cursor_at(LogId id, Lsn committed, Lsn first) {
+    const auto& told = committed_[id];
+    const size_t sure = committed_sure_[id];
+    for (size_t i = sure == 0 ? 0 : sure - 1; i < told.size(); ++i) {
+      if (committed == std::max(told[i], first - 1)) return;
+    }
+    fail("a cursor is where nobody put it", id, committed);
+  }
+
   void dropping(LogId id) { dropped_maybe_.insert(id); }
   void dropped(LogId id) { dropped_sure_.insert(id); }
 
@@ -129,6 +146,8 @@ class Checker {
   std::map<std::string, std::pair<LogId, Lsn>> places_;
   std::map<LogId, Lsn> last_acknowledged_, truncated_most_, truncated_sure_;
   std::set<LogId> dropped_maybe_, dropped_sure_;
+  std::map<LogId, std::vector<Lsn>> committed_;
+  std::map<LogId, size_t> committed_sure_;
 };
 
 // Reads a whole log; nothing if an error came in between, which is allowed while things go wrong.
@@ -163,6 +182,10 @@ class Simulation {
     options_.puts_in_flight_max = static_cast<uint32_t>(plan_.between(1, 8));
     options_.open_timeout = Duration{120'000};
     options_.close_timeout = Duration{10'000};
+    options_.reclaim_grace = Duration{plan_.chance(0.5) ? 0 : 20'000};
+    options_.compact_objects = static_cast<uint32_t>(plan_.between(2, 12));
+    options_.compact_share = plan_.chance(0.2) ? 0 : 0.5;
+    options_.cursor_commit_interval = Duration{1'000};
     for (size_t m = 0; m < machines; ++m) {
       homes_.push_back(world_.sim.machine("home " + std::to_string(m)));
       const auto home = homes_.back();
@@ -189,6 +212,7 @@ class Simulation {
   struct Session {
     Site site;
     bool fenced = false;
+    std::set<LogId> cursors;  // whose cursor this opening has made sure of
   };
 
   bool over() const { return ops_ >= kOpsMax; }
@@ -275,7 +299,7 @@ class Simulation {
     AppendOptions options;
     if (random.chance(0.3)) options.timeout = Duration{static_cast<int64_t>(random.below(3'000))};
     if (random.chance(0.2)) options.at_limit = AtLimit::kBusy;
-    switch (random.below(20)) {
+    switch (random.below(24)) {
       default: {  // durable
         if (!options.timeout) options.timeout = Duration{60'000};
         const std::string text = checker_.new_text(name, random.below(200));
@@ -346,7 +370,52 @@ class Simulation {
       case 13:
         check_log(*log, false);
         break;
+      case 14:
+        commit(session, *log, id, random);
+        break;
+      case 15: {
+        Retention retention;
+        retention.bytes = random.chance(0.5) ? random.below(8'000) : 0;
+        retention.age =
+            Duration{static_cast<int64_t>(random.chance(0.5) ? random.below(9'000) : 0)};
+        retention.cursors = random.chance(0.3);
+        retention.hold_bytes = random.chance(0.3) ? random.below(20'000) : 0;
+        checker_.truncating(id, UINT64_MAX - 1);
+        note_error(session, log->retain(retention));
+        break;
+      }
+      case 16: {
+        const auto report = engine.gc(random.chance(0.2));
+        note_error(session, report.status());
+        break;
+      }
+      case 17: {
+        const auto held = engine.why(random.chance(0.5) ? name : "");
+        if (held.code() != Code::kNotFound) note_error(session, held.status());
+        break;
+      }
     }
+  }
+
+  // One cursor a log, moved anywhere.
+  void commit(Session& session, Log& log, LogId id, SimRandom& random) {
+    if (!session.cursors.contains(id)) {
+      checker_.commits(id, log.info().lsn_first - 1);
+      const auto cursor = log.cursor("c");
+      if (!cursor.ok()) return note_error(session, cursor.status());
+      session.cursors.insert(id);
+    }
+    auto cursor = log.cursor("c");
+    if (!cursor.ok()) return note_error(session, cursor.status());
+    const Lsn upto = random.below(log.info().lsn_durable + 1);
+    checker_.commits(id, upto);
+    const size_t commits = checker_.commits_so_far(id);
+    const Status status = cursor->commit(upto);
+    note_error(session, status);
+    if (!status.ok() || random.chance(0.5)) return;
+    const Status flushed = session.site.engine->flush(Duration{60'000});
+    note_error(session, flushed);
+    if (flushed.ok()) checker_.flushed(id, commits);
   }
 
   void told(LogId id, const std::string& text, const Result<Lsn>& result) {
@@ -470,7 +539,9 @@ class Simulation {
   void finish() {
     graves_.clear();
     world_.sim.run_for(Duration{60'000});  // what was late arrives
-    Site site = world_.open("the last");
+    Options options;
+    options.reclaim_grace = Duration{0};
+    Site site = world_.open("the last", options);
     require_ok(site.status);
     const auto logs = site->logs();
     require_ok(logs.status());
@@ -478,6 +549,11 @@ class Simulation {
     for (const LogInfo& info : *logs) ids.insert(info.id);
     checker_.logs_there(ids);
     check_everything(*site.engine, true);
+    for (const LogInfo& info : *logs) {
+      for (const CursorInfo& cursor : site->find(info.name)->cursors()) {
+        checker_.cursor_at(info.id, cursor.committed, info.lsn_first);
+      }
+    }
     for (const LogInfo& info : *logs) {
       Log log = log_of(site, info.name);
       const std::string text = checker_.new_text(info.name, 10);
@@ -488,7 +564,38 @@ class Simulation {
     const Status verified = site->verify({});
     INFO(verified.to_string());
     CHECK(verified.ok());
+    nothing_left_behind(site);
     require_ok(site->close());
+    Site rebuilt = world_.open("rebuilt", options);
+    require_ok(rebuilt.status);
+    check_everything(*rebuilt.engine, true);
+    require_ok(rebuilt->verify({}));
+    require_ok(rebuilt->close());
+  }
+
+  // After a pass whatever is there is needed, but for a few slots of the pass itself.
+  void nothing_left_behind(Site& site) {
+    require_ok(site->gc(false).status());
+    const auto again = site->gc(false);
+    require_ok(again.status());
+    CHECK(again->leftovers_deleted == 0);
+    CHECK(again->segments_written == 0);
+    check_everything(*site.engine, true);
+    require_ok(site->verify({}));
+    const auto held = site->why({});
+    require_ok(held.status());
+    uint64_t bytes = 0, stored = 0;
+    for (const Holding& holding : *held) {
+      bytes += holding.bytes;
+      if (holding.why == Holding::Why::kCheckpoint || holding.why == Holding::Why::kGrace) {
+        CHECK(holding.objects < 12);
+      }
+    }
+    for (const std::string& key : world_.bucket->keys()) {
+      if (key != "root") stored += world_.bucket->get(key)->size();
+    }
+    CHECK(bytes <= stored);
+    CHECK(bytes + 1'000 >= stored);  // shares of objects are rounded down
   }
 
   static constexpr uint64_t kOpsMax = 220;

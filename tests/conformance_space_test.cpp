@@ -1,0 +1,492 @@
+// Cursors, retention, compaction and reclaiming, on every kind of root.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <thread>
+
+#include "tests/test_root.h"
+
+namespace wp {
+namespace {
+
+// Small fragments, and nothing that nobody needs is kept for readers elsewhere.
+Options brisk(const TestRoot& root) {
+  Options options = root.options();
+  options.reclaim_grace = Duration{0};
+  options.checkpoint_slots = 16;
+  options.compact_share = 0;  // only gc() does anything
+  return options;
+}
+
+GcReport gc(Wal& wal) {
+  auto report = wal.gc();
+  require_ok(report.status());
+  return *report;
+}
+
+size_t count(const std::vector<std::string>& keys, std::string_view prefix) {
+  return static_cast<size_t>(std::count_if(
+      keys.begin(), keys.end(), [&](const std::string& key) { return key.starts_with(prefix); }));
+}
+
+// Entries as they are, to be compared.
+std::vector<std::string> everything(const Log& log) {
+  std::vector<std::string> all;
+  for (const Entry& entry : read_entries(log)) {
+    std::string text = std::to_string(entry.lsn) + " " + std::to_string(entry.time_ms) + " ";
+    text += entry.text();
+    for (const Property& property : entry.properties()) {
+      text += " " + std::string(property.key) + "=" + std::string(property.value);
+    }
+    all.push_back(std::move(text));
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("C16 C17 truncation is inclusive, and a reader in the middle goes on behind it") {
+  const TestRoot root(each_root());
+  const auto wal = root.open(brisk(root));
+  Log log = log_of(*wal, "a");
+  for (const std::string& text : texts("x", 20)) append_text(log, text);
+  auto reader = log.read();
+  require_ok(reader.status());
+  CHECK((*reader->next())->text() == "x1");
+  require_ok(log.truncate(10));
+  gc(*wal);
+  CHECK(log.info().lsn_first == 11);
+  const auto late = reader->next();
+  CHECK_CODE(late, Code::kTruncated);
+  CHECK(late.status().lsn() == 11);
+  CHECK((*reader->next())->text() == "x11");
+  CHECK(read_texts(log).size() == 10);
+}
+
+TEST_CASE("C18 C20 C21 what was truncated stays so, and no LSN is given again") {
+  const TestRoot root(each_root());
+  {
+    const auto wal = root.open(brisk(root));
+    Log log = log_of(*wal, "a");
+    for (const std::string& text : texts("x", 30)) append_text(log, text);
+    require_ok(log.truncate(30));
+    gc(*wal);
+    require_ok(wal->close());
+  }
+  root.forget_view();
+  const auto wal = root.open(brisk(root));
+  Log log = log_of(*wal, "a");
+  CHECK(log.info().lsn_first == 31);
+  CHECK(read_texts(log).empty());
+  CHECK(append_text(log, "new") == 31);
+  require_ok(wal->verify());
+}
+
+TEST_CASE("what is truncated goes: the root holds little more than what is left") {
+  const TestRoot root(each_root());
+  auto options = brisk(root);
+  options.compression_level = 0;
+  options.fragment_bytes_max = 64u << 10;
+  const auto wal = root.open(options);
+  Log log = log_of(*wal, "a");
+  for (int i = 0; i < 64; ++i) {
+    require_ok(log.append_async(as_bytes(noise(static_cast<uint64_t>(i), 32u << 10))).status());
+  }
+  require_ok(wal->flush());
+  require_ok(log.truncate(63));
+  const GcReport report = gc(*wal);
+  CHECK(report.bytes_deleted > 60u * (32u << 10));
+  CHECK(report.objects_waiting <= 3);
+  uint64_t bytes = 0;
+  for (const std::string& key : root.keys()) bytes += root.bytes(key).size();
+  CHECK(bytes < 200u << 10);
+  CHECK(read_texts(log).size() == 1);
+  require_ok(wal->verify());
+}
+
+TEST_CASE("C31 compaction changes no entry, and repeating it changes nothing") {
+  const TestRoot root(each_root());
+  auto wal = root.open(brisk(root));
+  std::map<std::string, std::vector<std::string>> before;
+  for (int round = 0; round < 40; ++round) {
+    for (int l = 0; l < 5; ++l) {
+      Log log = log_of(*wal, "log" + std::to_string(l));
+      const std::string value = std::to_string(round);
+      const Property property{"round", value};
+      AppendOptions with;
+      if (round % 3 == 0) with.properties = {&property, 1};
+      require_ok(
+          log.append_async(as_bytes(noise(static_cast<uint64_t>(round * 5 + l), 100)), {}, with)
+              .status());
+    }
+    require_ok(wal->flush());
+  }
+  for (int l = 0; l < 5; ++l) {
+    const std::string name = "log" + std::to_string(l);
+    before[name] = everything(log_of(*wal, name));
+  }
+  const GcReport first = gc(*wal);
+  CHECK(first.segments_written == 1);
+  CHECK(first.objects_compacted == 40);
+  CHECK(first.segment_bytes_written <= first.bytes_compacted);
+  const GcReport second = gc(*wal);
+  CHECK(second.segments_written == 0);
+  for (const auto& [name, entries] : before) CHECK(everything(log_of(*wal, name)) == entries);
+  CHECK(count(root.keys(), "s/") == 1);
+  CHECK(count(root.keys(), "j/") < 12);
+  require_ok(wal->verify());
+  for (const bool forget : {false, true}) {
+    require_ok(wal->close());
+    if (forget) root.forget_view();
+    wal = root.open(brisk(root));
+    for (const auto& [name, entries] : before) CHECK(everything(log_of(*wal, name)) == entries);
+    require_ok(wal->verify());
+    for (const auto& [name, entries] : before) append_text(*wal->find(name), "more");
+    gc(*wal);
+    for (auto& [name, entries] : before) entries = everything(log_of(*wal, name));
+  }
+}
+
+TEST_CASE("C31 readers of this process and of another go on over compaction and reclaiming") {
+  const TestRoot root(each_root());
+  auto options = brisk(root);
+  options.ram_bytes_max = 1u << 20;  // a cache that holds little
+  options.fragment_bytes_max = options.block_bytes = 16u << 10;
+  options.entry_bytes_max = 8u << 10;
+  const auto wal = root.open(options);
+  Log log = log_of(*wal, "a");
+  for (int i = 0; i < 300; ++i) append_text(log, noise(static_cast<uint64_t>(i), 2'000));
+  const auto expected = everything(log);
+  Options follow = options;
+  follow.read_only = true;
+  std::unique_ptr<Wal> other;
+  if (root.kind() != RootKind::kMemory) other = root.open(follow);
+  std::vector<Reader> readers;
+  for (Wal* of : {wal.get(), other.get()}) {
+    if (of == nullptr) continue;
+    for (const Lsn at : {1u, 5u, 150u}) {
+      auto log_there = of->find("a");
+      require_ok(log_there.status());
+      auto reader = log_there->subscribe(From::at(at));
+      require_ok(reader.status());
+      require_ok(reader->next().status());
+      readers.push_back(*std::move(reader));
+    }
+  }
+  const GcReport report = gc(*wal);
+  CHECK(report.segments_written >= 1);
+  CHECK(report.objects_deleted > 250);
+  append_text(log, "last");
+  for (Reader& reader : readers) {
+    Lsn lsn = reader.position();
+    for (;; ++lsn) {
+      auto entry = reader.next(Duration{10'000});
+      require_ok(entry.status());
+      REQUIRE(entry->has_value());
+      REQUIRE((*entry)->lsn == lsn);
+      if ((*entry)->text() == "last") break;
+      CHECK(noise((*entry)->lsn - 1, 2'000) == (*entry)->text());
+    }
+    CHECK(lsn == 301);
+  }
+}
+
+TEST_CASE("a reader elsewhere that was too slow is told what is left") {
+  const TestRoot root(each_root());
+  if (root.kind() == RootKind::kMemory) return;
+  const auto options = brisk(root);
+  const auto wal = root.open(options);
+  Log log = log_of(*wal, "a");
+  for (const std::string& text : texts("x", 50)) append_text(log, text);
+  Options follow = options;
+  follow.read_only = true;
+  const auto other = root.open(follow);
+  auto reader = other->find("a")->subscribe();
+  require_ok(reader.status());
+  require_ok(reader->next().status());
+  require_ok(log.truncate(40));
+  gc(*wal);
+  Status status;
+  Lsn last = 1;
+  while (status.ok()) {
+    auto entry = reader->next(Duration{1'000});
+    status = entry.status();
+    if (entry.ok()) REQUIRE(entry->has_value());
+    if (entry.ok()) last = (*entry)->lsn;
+    REQUIRE(last < 50);
+  }
+  CHECK_CODE(status, Code::kTruncated);
+  CHECK(status.lsn() == 41);
+  CHECK((*reader->next(Duration{1'000}))->text() == "x41");
+}
+
+TEST_CASE("C27 a dropped log's objects go, and its name is a new log's") {
+  const TestRoot root(each_root());
+  const auto wal = root.open(brisk(root));
+  Log log = log_of(*wal, "a");
+  for (int i = 0; i < 20; ++i) append_text(log, noise(static_cast<uint64_t>(i), 5'000));
+  Log other = log_of(*wal, "b");
+  append_text(other, "stays");
+  require_ok(wal->drop("a"));
+  CHECK_CODE(wal->drop("a"), Code::kNotFound);
+  const GcReport report = gc(*wal);
+  CHECK(report.bytes_deleted > 20 * 5'000);
+  Log anew = log_of(*wal, "a");
+  CHECK(append_text(anew, "first") == 1);
+  CHECK(anew.info().id != log.info().id);
+  CHECK(read_texts(other) == std::vector<std::string>{"stays"});
+}
+
+TEST_CASE("ten thousand rounds of appending and truncating leave little behind") {
+  const TestRoot root(each_root());
+  if (root.kind() == RootKind::kS3) return;  // tests/s3_server_test.sh has its own rounds
+  Options options = root.options();
+  options.reclaim_grace = Duration{0};
+  const auto wal = root.open(options);
+  Log log = log_of(*wal, "a");
+  for (int i = 0; i < 10'000; ++i) {
+    const Lsn lsn = append_text(log, "round");
+    require_ok(log.truncate(lsn));
+  }
+  gc(*wal);
+  CHECK(root.keys().size() < 100);
+  if (!root.directory().empty()) {
+    CHECK(std::filesystem::file_size(root.directory() + "/wp.sqlite") < 1u << 20);
+  }
+  CHECK(append_text(log, "x") == 10'001);
+}
+
+TEST_CASE("C19 a cursor is where it was, also without the view, and holds what it has not passed") {
+  const TestRoot root(each_root());
+  auto options = brisk(root);
+  auto wal = root.open(options);
+  {
+    Log log = log_of(*wal, "a");
+    for (const std::string& text : texts("x", 100)) append_text(log, text);
+    auto cursor = log.cursor("indexer");
+    require_ok(cursor.status());
+    CHECK(cursor->info().committed == 0);
+    CHECK(cursor->info().entries_behind == 100);
+    require_ok(cursor->commit(40));
+    CHECK_CODE(cursor->commit(101), Code::kInvalid);
+    require_ok(cursor->commit(30));  // back
+    CHECK(cursor->info().committed == 30);
+    CHECK((*cursor->read()->next())->text() == "x31");
+    require_ok(log.cursor("other").status());
+    require_ok(log.retain({.bytes = 1}));
+    require_ok(wal->close());
+  }
+  root.forget_view();
+  wal = root.open(options);
+  Log log = log_of(*wal, "a");
+  const auto cursors = log.cursors();
+  REQUIRE(cursors.size() == 2);
+  CHECK(cursors[0].name == "indexer");
+  CHECK(cursors[0].committed == 30);
+  CHECK(cursors[1].committed == 0);
+  CHECK(log.info().retention.bytes == 1);
+  gc(*wal);
+  CHECK(log.info().lsn_first == 1);  // "other" has passed nothing
+  require_ok(log.cursor("other")->drop());
+  require_ok(log.cursor("other")->drop());
+  CHECK(log.cursors().size() == 1);
+  gc(*wal);
+  CHECK(log.info().lsn_first <= 31);
+  CHECK((*log.cursor("indexer")->read()->next())->text() == "x31");
+  require_ok(log.cursor("indexer")->commit(100));
+  gc(*wal);
+  CHECK(log.info().lsn_first >= 100);
+}
+
+TEST_CASE("a cursor that is stuck holds no more than the policy allows, and is named") {
+  const TestRoot root(each_root());
+  const auto wal = root.open(brisk(root));
+  Log log = log_of(*wal, "a");
+  for (int i = 0; i < 50; ++i) append_text(log, noise(static_cast<uint64_t>(i), 1'000));
+  require_ok(log.cursor("stuck").status());
+  require_ok(log.retain({.cursors = true, .hold_bytes = 80'000}));
+  gc(*wal);
+  const auto held = wal->why("a");
+  require_ok(held.status());
+  REQUIRE_FALSE(held->empty());
+  CHECK(held->front().why == Holding::Why::kCursor);
+  CHECK(held->front().cursor == "stuck");
+  CHECK(held->front().entries_behind == 50);
+  CHECK(held->front().text.find("'stuck'") != std::string::npos);
+  CHECK(log.info().lsn_first == 1);
+  for (int i = 0; i < 50; ++i) append_text(log, noise(static_cast<uint64_t>(i), 1'000));
+  CHECK_FALSE(log.cursors().front().holds);
+  require_ok(log.retain({.bytes = 10'000, .hold_bytes = 80'000}));
+  gc(*wal);
+  CHECK(log.info().lsn_first > 80);
+  CHECK_CODE(log.retain({.age = Duration{-1}}), Code::kInvalid);
+}
+
+TEST_CASE("commits of cursors ride along, and on their own cost one request in a while") {
+  const TestRoot root(RootKind::kMemory);
+  Options options = root.options();
+  options.cursor_commit_interval = Duration{200};
+  const auto wal = root.open(options);
+  Log log = log_of(*wal, "a");
+  append_text(log, "1");
+  auto cursor = log.cursor("c");
+  require_ok(cursor.status());
+  const uint64_t before = requests_of(wal->stats(), "put");
+  require_ok(cursor->commit(1));
+  append_text(log, "2");
+  CHECK(requests_of(wal->stats(), "put") == before + 1);
+  for (int i = 0; i < 1'000; ++i) require_ok(cursor->commit(static_cast<Lsn>(i % 3)));
+  CHECK(requests_of(wal->stats(), "put") == before + 1);
+  for (int i = 0; i < 100 && requests_of(wal->stats(), "put") == before + 1; ++i) {
+    std::this_thread::sleep_for(Duration{20});
+  }
+  CHECK(requests_of(wal->stats(), "put") == before + 2);
+}
+
+TEST_CASE("C22 retention by age and size is honoured, by the log's own time") {
+  const TestRoot root(each_root());
+  const auto wal = root.open(brisk(root));
+  Log log = log_of(*wal, "a");
+  for (int i = 0; i < 20; ++i) append_text(log, noise(static_cast<uint64_t>(i), 1'000));
+  require_ok(log.retain({.bytes = 5'000}));
+  CHECK(wal->gc(true)->entries_expired == 15);
+  CHECK(log.info().lsn_first == 1);
+  CHECK(gc(*wal).entries_expired == 15);
+  CHECK(log.info().lsn_first == 16);
+  require_ok(log.retain({.age = Duration{50}}));
+  std::this_thread::sleep_for(Duration{120});
+  gc(*wal);
+  CHECK(log.info().lsn_first == 16);  // nothing newer came: the log's time stands still
+  append_text(log, "new");
+  gc(*wal);
+  CHECK(log.info().lsn_first == 21);
+  require_ok(log.retain({}));
+  CHECK(log.info().retention == Retention{});
+}
+
+TEST_CASE("why is it still here: every byte has a reason") {
+  const TestRoot root(each_root());
+  Options options = brisk(root);
+  options.reclaim_grace = Duration{3'600'000};
+  const auto wal = root.open(options);
+  Log log = log_of(*wal, "a"), kept = log_of(*wal, "b");
+  for (int i = 0; i < 20; ++i) append_text(log, noise(static_cast<uint64_t>(i), 1'000));
+  append_text(kept, "stays");
+  require_ok(log.truncate(20));
+  const GcReport report = gc(*wal);
+  CHECK(report.objects_deleted == 0);
+  CHECK(report.bytes_waiting > 20'000);
+  auto held = wal->why();
+  require_ok(held.status());
+  std::map<Holding::Why, Holding> by_reason;
+  uint64_t bytes = 0;
+  for (const Holding& holding : *held) {
+    by_reason[holding.why] = holding;
+    bytes += holding.bytes;
+    CHECK_FALSE(holding.text.empty());
+  }
+  CHECK(by_reason[Holding::Why::kGrace].bytes > 20'000);
+  REQUIRE(by_reason[Holding::Why::kGrace].goes_in.has_value());
+  CHECK(*by_reason[Holding::Why::kGrace].goes_in > Duration{3'500'000});
+  CHECK(by_reason[Holding::Why::kEntries].log == "b");
+  uint64_t stored = 0;
+  for (const std::string& key : root.keys()) {
+    if (key != "root") stored += root.bytes(key).size();
+  }
+  CHECK(bytes == stored);
+  CHECK_CODE(wal->why("none"), Code::kNotFound);
+}
+
+TEST_CASE("the grace also runs while nobody has the root open") {
+  const TestRoot root(RootKind::kDirectory);
+  Options options = brisk(root);
+  options.reclaim_grace = Duration{300};
+  for (int opening = 0; opening < 3; ++opening) {
+    const auto wal = root.open(options);
+    Log log = log_of(*wal, "a");
+    append_text(log, noise(static_cast<uint64_t>(opening), 10'000));
+    if (opening == 0) require_ok(log.truncate(1));
+    require_ok(wal->close());
+  }
+  std::this_thread::sleep_for(Duration{400});
+  const auto wal = root.open(options);
+  CHECK(gc(*wal).bytes_deleted > 10'000);
+}
+
+TEST_CASE("leftovers are swept: segments that were not published, slots past a fence") {
+  const TestRoot root(each_root());
+  {
+    const auto wal = root.open(brisk(root));
+    Log log = log_of(*wal, "a");
+    for (const std::string& text : texts("x", 5)) append_text(log, text);
+    wal->abandon();
+  }
+  std::string past, segment;
+  for (const std::string& key : root.keys()) {
+    if (!key.starts_with("j/")) continue;
+    past = key.substr(0, key.rfind('/') + 1) + "0000000000ff";
+    segment = "s" + key.substr(1, key.rfind('/')) + "000000000007";
+  }
+  root.put(past, root.bytes("root"));
+  root.put(segment, root.bytes("root"));
+  root.put("j/strange", root.bytes("root"));
+  const auto wal = root.open(brisk(root));
+  append_text(*wal->find("a"), "x6");
+  CHECK(gc(*wal).leftovers_deleted == 2);
+  const auto keys = root.keys();
+  CHECK(count(keys, past) == 0);
+  CHECK(count(keys, segment) == 0);
+  CHECK(count(keys, "j/strange") == 1);
+  CHECK(read_texts(*wal->find("a")) == texts("x", 6));
+  // The fence behind an owner that did not close is there for ever.
+  bool fence = false;
+  const auto held = wal->why();
+  for (const Holding& holding : *held) fence = fence || holding.why == Holding::Why::kFence;
+  CHECK(fence);
+  require_ok(wal->verify());
+}
+
+TEST_CASE("D03 a thousand logs that append cost the requests of one") {
+  const TestRoot root(RootKind::kMemory);
+  Options options = root.options();
+  options.linger = Duration{100};
+  const auto wal = root.open(options);
+  std::vector<Log> logs;
+  for (int i = 0; i < 1'000; ++i) logs.push_back(log_of(*wal, "log" + std::to_string(i)));
+  require_ok(wal->flush());
+  const uint64_t before = requests_of(wal->stats(), "put");
+  for (int round = 0; round < 5; ++round) {
+    for (Log& log : logs) require_ok(log.append_async(as_bytes("tick")).status());
+    require_ok(wal->flush());
+  }
+  CHECK(requests_of(wal->stats(), "put") == before + 5);
+}
+
+TEST_CASE("in the background: compaction and reclaiming happen by themselves") {
+  const TestRoot root(RootKind::kMemory);
+  Options options = root.options();
+  options.reclaim_grace = Duration{0};
+  options.checkpoint_slots = 16;
+  options.compact_objects = 16;
+  options.compact_share = 1;
+  const auto wal = root.open(options);
+  Log log = log_of(*wal, "a");
+  const auto settled = [&] {
+    const Stats stats = wal->stats();
+    return stats.segments_written > 3 && stats.reclaimed_bytes > 0 && root.keys().size() < 120;
+  };
+  int appended = 0;
+  for (; appended < 20'000 && (appended < 1'000 || !settled()); ++appended) {
+    append_text(log, "entry " + std::to_string(appended));
+  }
+  CHECK(settled());
+  const auto read = read_texts(log);
+  REQUIRE(read.size() == static_cast<size_t>(appended));
+  for (int i = 0; i < appended; ++i)
+    CHECK(read[static_cast<size_t>(i)] == "entry " + std::to_string(i));
+  require_ok(wal->verify());
+}
+
+}  // namespace wp
