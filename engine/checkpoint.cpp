@@ -6,16 +6,27 @@
 #include <optional>
 #include <type_traits>
 
+#include "engine/settings.h"
+
 namespace wp {
 namespace {
 
 constexpr std::string_view kMagic = "wp-ckpt\n";
 constexpr size_t kPage = 1000;              // rows of the view read at once
 constexpr size_t kRowsAtOnce = 10'000;      // rows of a change when reading
-constexpr size_t kRowBytesMax = 4096;       // no row is longer
+constexpr size_t kRowBytesMax = 16 << 10;   // no row is longer, also settings with all cursors
 constexpr size_t kBufferBytes = 256 << 10;  // of rows before they are compressed
 
-enum Tag : uint8_t { kEnd = 0, kLog = 1, kRun = 2, kSlot = 3 };
+// Says that there are settings, or objects that are no plain slots: an earlier program must not
+// take it for damage.
+constexpr uint32_t kFlagUpkeep = 1;
+
+// A plain slot is one of the journal that is not known to be dead; all others are objects.
+enum Tag : uint8_t { kEnd = 0, kLog = 1, kRun = 2, kSlot = 3, kSettings = 4, kObject = 5 };
+
+bool is_plain(const SlotRow& row) {
+  return !is_segment(row.seq) && row.dead == 0;
+}
 
 Status corrupt(std::string_view what) {
   return Status(Code::kCorrupt, std::string(what));
@@ -127,6 +138,17 @@ void numbers(SlotRow& row, See see) {
   see(row.bytes);
   see(row.entries);
 }
+// A row of an object: its own numbers tell segments from slots, as names do.
+struct ObjectRow {
+  SlotRow row;
+  uint8_t kind = 0;  // 1: a segment
+};
+template <class See>
+void numbers(ObjectRow& object, See see) {
+  see(object.kind);
+  numbers(object.row, see);
+  see(object.row.dead);
+}
 template <class See>
 void numbers(ViewHead& head, See see) {  // but for what the object's header holds
   see(head.log_id_next);
@@ -162,15 +184,24 @@ bool read(ByteParser& in, Row* row) {
   return fits && in.ok();
 }
 
-Status write_logs(View& view, Sink& sink) {
+void write_log(const LogRow& log, Sink& sink, bool* upkeep) {
+  put_fixed<uint8_t>(sink.rows(), kLog);
+  put_text(sink.rows(), log.name);
+  write(sink.rows(), log);
+  sink.row_ended();
+  if (log.settings.empty()) return;
+  *upkeep = true;
+  put_fixed<uint8_t>(sink.rows(), kSettings);
+  put_settings(sink.rows(), log.settings);
+  sink.row_ended();
+}
+
+Status write_logs(View& view, Sink& sink, bool* upkeep) {
   for (std::string after;;) {
     auto logs = view.logs(after, kPage);
     if (!logs) return logs.status();
     for (const LogRow& log : *logs) {
-      put_fixed<uint8_t>(sink.rows(), kLog);
-      put_text(sink.rows(), log.name);
-      write(sink.rows(), log);
-      sink.row_ended();
+      write_log(log, sink, upkeep);
       for (Lsn lsn = 1;;) {
         auto runs = view.runs(log.id, lsn, kPage);
         if (!runs) return runs.status();
@@ -188,16 +219,26 @@ Status write_logs(View& view, Sink& sink) {
   }
 }
 
-Status write_slots(View& view, Sink& sink) {
+void write_object(const SlotRow& row, Sink& sink, bool* upkeep) {
+  if (is_plain(row)) {
+    put_fixed<uint8_t>(sink.rows(), kSlot);
+    write(sink.rows(), row);
+  } else {
+    *upkeep = true;
+    ObjectRow object{row, is_segment(row.seq)};
+    if (object.kind == 1) object.row.seq -= kSegmentFirst;
+    put_fixed<uint8_t>(sink.rows(), kObject);
+    write(sink.rows(), object);
+  }
+  sink.row_ended();
+}
+
+Status write_objects(View& view, Sink& sink, bool* upkeep) {
   Epoch epoch = 0;
   for (Seq seq = 0;;) {
     auto slots = view.slots(epoch, seq, kPage);
     if (!slots) return slots.status();
-    for (const SlotRow& slot : *slots) {
-      put_fixed<uint8_t>(sink.rows(), kSlot);
-      write(sink.rows(), slot);
-      sink.row_ended();
-    }
+    for (const SlotRow& row : *slots) write_object(row, sink, upkeep);
     if (slots->size() < kPage) return {};
     epoch = slots->back().epoch;
     seq = slots->back().seq + 1;
@@ -220,12 +261,12 @@ SlotId read_slot(ByteParser& in) {
   return slot;
 }
 
-ByteVector encode_head(const ViewHead& head, Bytes payload) {
+ByteVector encode_head(const ViewHead& head, uint32_t flags, Bytes payload) {
   ByteVector out;
   put_bytes(out, as_bytes(kMagic));
   put_fixed<uint16_t>(out, kFormatVersion);
   put_fixed<uint16_t>(out, kCheckpointHeaderBytes);
-  put_fixed<uint32_t>(out, 0);
+  put_fixed(out, flags);
   put_bytes(out, head.root_id);
   put_slot(out, head.last.slot);
   put_bytes(out, head.last.digest);
@@ -244,7 +285,7 @@ bool makes_sense(const ViewHead& head) {
 }
 
 // The object's header, and its payload, checked.
-Status decode_head(Bytes object, ViewHead* head, Bytes* payload) {
+Status decode_head(Bytes object, ViewHead* head, uint32_t* flags, Bytes* payload) {
   ByteParser in(object);
   if (as_text(in.bytes(kMagic.size())) != kMagic) return corrupt("it is no checkpoint");
   const auto version = in.fixed<uint16_t>();
@@ -257,8 +298,9 @@ Status decode_head(Bytes object, ViewHead* head, Bytes* payload) {
     return corrupt("its header does not match its checksum");
   }
   if (version != kFormatVersion) return other_version("checkpoint", version);
-  if (const auto flags = in.fixed<uint32_t>(); flags != 0) {
-    return Status(Code::kUnsupported, "the checkpoint has flags " + std::to_string(flags) +
+  *flags = in.fixed<uint32_t>();
+  if ((*flags & ~kFlagUpkeep) != 0) {
+    return Status(Code::kUnsupported, "the checkpoint has flags " + std::to_string(*flags) +
                                           ", which this program does not know; use a newer wp");
   }
   head->root_id = in.array<16>();
@@ -312,7 +354,8 @@ bool read_start(Source& source, CheckpointHead* out) {
 // Reads the rows behind the start, each of which must fit those before it.
 class RowReading {
  public:
-  RowReading(Source& source, const ViewHead& head) : source_(source), head_(head) {}
+  RowReading(Source& source, const ViewHead& head, bool upkeep)
+      : source_(source), head_(head), upkeep_(upkeep) {}
 
   // The next row into the change; the tag, or nothing where there is no row.
   std::optional<Tag> next(ViewDelta& delta) {
@@ -321,16 +364,23 @@ class RowReading {
     ByteParser in(*bytes);
     const auto tag = static_cast<Tag>(in.fixed<uint8_t>());
     bool fits = false;
+    if ((tag == kSettings || tag == kObject) && !upkeep_) return std::nullopt;
     if (tag == kLog) {
       fits = log(in, delta.logs.emplace_back());
+    } else if (tag == kSettings) {
+      fits = settings(in, delta.logs);
     } else if (tag == kRun) {
       fits = run(in, delta.runs.emplace_back());
     } else if (tag == kSlot) {
       fits = slot(in, delta.slots.emplace_back());
+    } else if (tag == kObject) {
+      fits = object(in, delta.slots.emplace_back());
     } else if (tag == kEnd) {
-      fits = logs_ == head_.logs;
+      fits = logs_ == head_.logs && upkeep_ == upkeep_seen_;
     }
     if (!fits) return std::nullopt;
+    upkeep_seen_ = upkeep_seen_ || tag == kSettings || tag == kObject;
+    before_ = tag;
     source_.used(bytes->size() - in.left());
     return tag;
   }
@@ -348,18 +398,34 @@ class RowReading {
     run_end_ = 1;
     return fits;
   }
+  // Of the log before it; which may be part of the change before this one.
+  bool settings(ByteParser& in, std::vector<LogRow>& logs) {
+    if (before_ != kLog || !read_settings(in, &log_.settings)) return false;
+    if (!logs.empty()) logs.pop_back();
+    logs.push_back(log_);
+    return true;
+  }
   bool run(ByteParser& in, RunRow& row) {
     if (!read(in, &row)) return false;
-    const bool fits = !slots_began_ && row.log == log_.id && row.log != 0 && row.count != 0 &&
-                      row.lsn_first >= run_end_ && row.lsn_first <= log_.lsn_next &&
-                      row.count <= log_.lsn_next - row.lsn_first;
+    const bool fits = !slots_began_ && has_name(row.seq) && row.log == log_.id && row.log != 0 &&
+                      row.count != 0 && row.lsn_first >= run_end_ &&
+                      row.lsn_first <= log_.lsn_next && row.count <= log_.lsn_next - row.lsn_first;
     run_end_ = row.lsn_first + row.count;
     return fits;
   }
   bool slot(ByteParser& in, SlotRow& row) {
-    if (!read(in, &row)) return false;
-    const bool fits = row.seq <= kSeqMax && (!slots_began_ || row.epoch > slot_.epoch ||
-                                             (row.epoch == slot_.epoch && row.seq > slot_.seq));
+    return read(in, &row) && row.seq <= kSeqMax && in_order(row);
+  }
+  bool object(ByteParser& in, SlotRow& row) {
+    ObjectRow object;
+    if (!read(in, &object) || object.kind > 1 || object.row.seq > kSeqMax) return false;
+    row = object.row;
+    if (object.kind == 1) row.seq += kSegmentFirst;
+    return !is_plain(row) && row.dead <= head_.slots && in_order(row);
+  }
+  bool in_order(const SlotRow& row) {
+    const bool fits = !slots_began_ || row.epoch > slot_.epoch ||
+                      (row.epoch == slot_.epoch && row.seq > slot_.seq);
     slots_began_ = true;
     slot_ = row;
     return fits;
@@ -367,7 +433,10 @@ class RowReading {
 
   Source& source_;
   const ViewHead& head_;
-  LogRow log_;  // the last one
+  const bool upkeep_;  // whether there must be rows of it
+  bool upkeep_seen_ = false;
+  Tag before_ = kEnd;  // of the row before
+  LogRow log_;         // the last one
   uint64_t logs_ = 0;
   Lsn run_end_ = 1;  // of its last run
   SlotRow slot_;
@@ -387,19 +456,21 @@ Result<ByteVector> encode_checkpoint(View& view, int compression_level) {
   write(sink.rows(), **head);
   put_varint(sink.rows(), epochs->size());
   for (const EpochRow& row : *epochs) write(sink.rows(), row);
-  if (Status status = write_logs(view, sink); !status.ok()) return status;
-  if (Status status = write_slots(view, sink); !status.ok()) return status;
+  bool upkeep = false;
+  if (Status status = write_logs(view, sink, &upkeep); !status.ok()) return status;
+  if (Status status = write_objects(view, sink, &upkeep); !status.ok()) return status;
   put_fixed<uint8_t>(sink.rows(), kEnd);
   sink.finish();
-  ByteVector out = encode_head(**head, payload);
+  ByteVector out = encode_head(**head, upkeep ? kFlagUpkeep : 0, payload);
   put_bytes(out, payload);
   return out;
 }
 
 Result<CheckpointHead> decode_checkpoint_head(Bytes object) {
   CheckpointHead out;
+  uint32_t flags = 0;
   Bytes payload;
-  if (Status status = decode_head(object, &out.head, &payload); !status.ok()) return status;
+  if (Status status = decode_head(object, &out.head, &flags, &payload); !status.ok()) return status;
   Source source(payload);
   if (!read_start(source, &out)) return corrupt("its rows make no sense");
   return out;
@@ -408,11 +479,12 @@ Result<CheckpointHead> decode_checkpoint_head(Bytes object) {
 Result<CheckpointHead> decode_checkpoint(Bytes object,
                                          const std::function<Status(const ViewDelta&)>& apply) {
   CheckpointHead out;
+  uint32_t flags = 0;
   Bytes payload;
-  if (Status status = decode_head(object, &out.head, &payload); !status.ok()) return status;
+  if (Status status = decode_head(object, &out.head, &flags, &payload); !status.ok()) return status;
   Source source(payload);
   if (!read_start(source, &out)) return corrupt("its rows make no sense");
-  RowReading reading(source, out.head);
+  RowReading reading(source, out.head, (flags & kFlagUpkeep) != 0);
   ViewDelta delta;
   size_t rows = 0;
   for (;;) {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "engine/settings.h"
+
 namespace wp {
 namespace {
 
@@ -40,21 +42,17 @@ Status other_version(std::string_view object, uint64_t version) {
 
 // ------------------------------------------------------------------------------------------ names
 
-std::string epoch_prefix(const SlotId& slot) {
-  return "j/" + hex_number(slot.epoch, 8) + "-" + hex_number(slot.owner, 16) + "/";
+namespace {
+
+// An object's number as it stands in its name and header: segments have the same numbers as slots.
+uint64_t plain_number(Seq seq) {
+  return is_segment(seq) ? seq - kSegmentFirst : seq;
 }
 
-std::string slot_key(const SlotId& slot) {
-  return epoch_prefix(slot) + hex_number(slot.seq, 12);
-}
-
-std::string checkpoint_key(Epoch epoch, Seq seq) {
-  return std::string(kCheckpointPrefix) + hex_number(epoch, 8) + "-" + hex_number(seq, 12);
-}
-
-bool parse_slot_key(std::string_view key, SlotId* slot) {
+// Of "j/..." and "s/...", which differ in nothing else.
+bool parse_object_key(std::string_view prefix, std::string_view key, SlotId* slot) {
   uint64_t epoch = 0;
-  if (key.size() != 2 + 8 + 1 + 16 + 1 + 12 || !key.starts_with("j/") || key[10] != '-' ||
+  if (key.size() != 2 + 8 + 1 + 16 + 1 + 12 || !key.starts_with(prefix) || key[10] != '-' ||
       key[27] != '/') {
     return false;
   }
@@ -64,6 +62,31 @@ bool parse_slot_key(std::string_view key, SlotId* slot) {
     return false;
   }
   slot->epoch = static_cast<Epoch>(epoch);
+  return true;
+}
+
+}  // namespace
+
+std::string epoch_prefix(const SlotId& slot) {
+  return std::string(is_segment(slot.seq) ? kSegmentPrefix : kJournalPrefix) +
+         hex_number(slot.epoch, 8) + "-" + hex_number(slot.owner, 16) + "/";
+}
+
+std::string slot_key(const SlotId& slot) {
+  return epoch_prefix(slot) + hex_number(plain_number(slot.seq), 12);
+}
+
+std::string checkpoint_key(Epoch epoch, Seq seq) {
+  return std::string(kCheckpointPrefix) + hex_number(epoch, 8) + "-" + hex_number(seq, 12);
+}
+
+bool parse_slot_key(std::string_view key, SlotId* slot) {
+  return parse_object_key(kJournalPrefix, key, slot);
+}
+
+bool parse_segment_key(std::string_view key, SlotId* slot) {
+  if (!parse_object_key(kSegmentPrefix, key, slot)) return false;
+  slot->seq += kSegmentFirst;
   return true;
 }
 
@@ -128,7 +151,7 @@ void encode_header(const SlotHeader& header, std::byte* at) {
   put_fixed(out, header.slot.epoch);
   put_fixed(out, header.index_bytes);
   put_fixed(out, header.slot.owner);
-  put_fixed(out, header.slot.seq);
+  put_fixed(out, plain_number(header.slot.seq));
   put_fixed(out, header.prev.slot.epoch);
   put_fixed(out, header.index_crc);
   put_fixed(out, header.prev.slot.owner);
@@ -154,11 +177,15 @@ bool prev_fits(const SlotId& slot, const SlotId& prev) {
 
 bool makes_sense(const SlotHeader& header) {
   const SlotId& slot = header.slot;
-  if (slot.epoch == 0 || slot.owner == 0 || slot.seq > kSeqMax || header.author == 0 ||
-      !prev_fits(slot, header.prev.slot) || header.index_bytes > header.body_bytes ||
-      header.body_bytes > kObjectBytesMax) {
+  if (slot.epoch == 0 || slot.owner == 0 || !has_name(slot.seq) || header.author == 0 ||
+      header.index_bytes > header.body_bytes || header.body_bytes > kObjectBytesMax) {
     return false;
   }
+  if (header.kind == SlotKind::kSegment) {
+    return header.prev == Position{} && header.author == slot.owner && !header.closed &&
+           header.entries != 0 && header.index_bytes != 0;
+  }
+  if (!prev_fits(slot, header.prev.slot)) return false;
   if (header.kind == SlotKind::kFragment) return header.author == slot.owner;
   return header.body_bytes == 0 && header.entries == 0 && !header.closed;
 }
@@ -188,6 +215,10 @@ Result<SlotHeader> decode_header(Bytes head) {
   header.index_bytes = in.fixed<uint32_t>();
   header.slot.owner = in.fixed<uint64_t>();
   header.slot.seq = in.fixed<uint64_t>();
+  if (header.kind == SlotKind::kSegment) {
+    if (header.slot.seq > kSeqMax) return corrupt("its header makes no sense");
+    header.slot.seq += kSegmentFirst;
+  }
   header.prev.slot.epoch = in.fixed<uint32_t>();
   header.index_crc = in.fixed<uint32_t>();
   header.prev.slot.owner = in.fixed<uint64_t>();
@@ -198,7 +229,8 @@ Result<SlotHeader> decode_header(Bytes head) {
   header.entries = in.fixed<uint64_t>();
   header.body_bytes = in.fixed<uint64_t>();
   header.body_digest = in.array<32>();
-  const bool known = header.kind == SlotKind::kFragment || header.kind == SlotKind::kFence;
+  const bool known = header.kind == SlotKind::kFragment || header.kind == SlotKind::kFence ||
+                     header.kind == SlotKind::kSegment;
   if (!known || (flags & ~kFlagClosed) != 0) {
     return newer("it is of kind " + std::to_string(static_cast<uint16_t>(header.kind)) +
                  " with flags " + std::to_string(flags) + ", which this program does not know");
@@ -228,22 +260,151 @@ uint32_t SlotIndex::piece_at(const Run& run, Lsn lsn) const {
 }
 
 size_t SlotIndex::memory_bytes() const {
-  size_t names = 0;
-  for (const Record& record : records) names += record.name.capacity();
-  return sizeof *this + names + records.capacity() * sizeof(Record) +
+  size_t held = 0;
+  for (const Record& record : records) {
+    held += record.name.capacity() + record.runs.capacity() * sizeof(RunRow) +
+            record.objects.capacity() * sizeof(ObjectRange);
+  }
+  return sizeof *this + held + records.capacity() * sizeof(Record) +
          blocks.capacity() * sizeof(BlockInfo) + runs.capacity() * sizeof(Run) +
          pieces.capacity() * sizeof(Piece);
 }
 
 namespace {
 
+void encode_publication(const Record& record, ByteVector& out) {
+  put_varint(out, plain_number(record.segment.seq));
+  put_varint(out, record.segment.bytes);
+  put_varint(out, record.segment.entries);
+  put_varint(out, record.runs.size());
+  LogId before = 0;
+  for (const RunRow& run : record.runs) {
+    put_varint(out, run.log - before);
+    put_varint(out, run.lsn_first);
+    put_varint(out, run.count);
+    put_varint(out, run.bytes_begin);
+    put_varint(out, run.bytes);
+    put_varint(out, zigzag(run.time_first_ms));
+    put_varint(out, zigzag(minus(run.time_last_ms, run.time_first_ms)));
+    before = run.log;
+  }
+}
+
+bool decode_publication(ByteParser& in, Record* record) {
+  SlotRow& segment = record->segment;
+  const uint64_t number = in.varint();
+  segment.seq = kSegmentFirst + number;
+  segment.bytes = in.varint();
+  segment.entries = in.varint();
+  const uint64_t runs = in.varint();
+  if (!in.ok() || number > kSeqMax || segment.bytes == 0 || segment.bytes > kObjectBytesMax ||
+      runs == 0 || runs > in.left()) {
+    return false;
+  }
+  LogId before = 0;
+  uint64_t entries_left = segment.entries;
+  for (uint64_t i = 0; i < runs; ++i) {
+    RunRow& run = record->runs.emplace_back();
+    const uint64_t step = in.varint();
+    run.log = before + step;
+    run.lsn_first = in.varint();
+    run.count = in.varint();
+    run.bytes_begin = in.varint();
+    run.bytes = in.varint();
+    run.time_first_ms = unzigzag(in.varint());
+    run.time_last_ms = plus(run.time_first_ms, unzigzag(in.varint()));
+    if (!in.ok() || step == 0 || step >= kNumberEnd || run.log >= kNumberEnd ||
+        run.lsn_first == 0 || run.lsn_first >= kNumberEnd || run.count == 0 ||
+        run.count > kNumberEnd - run.lsn_first || run.count > entries_left ||
+        run.bytes > UINT64_MAX - run.bytes_begin) {
+      return false;
+    }
+    before = run.log;
+    entries_left -= run.count;
+  }
+  return true;
+}
+
+void encode_forgotten(const Record& record, ByteVector& out) {
+  put_varint(out, record.segment.bytes);
+  put_varint(out, record.objects.size());
+  for (const ObjectRange& range : record.objects) {
+    put_fixed<uint8_t>(out, is_segment(range.seq_first) ? 1 : 0);
+    put_varint(out, range.epoch);
+    put_varint(out, plain_number(range.seq_first));
+    put_varint(out, range.count);
+  }
+}
+
+bool decode_forgotten(ByteParser& in, Record* record) {
+  record->segment.bytes = in.varint();
+  const uint64_t ranges = in.varint();
+  if (!in.ok() || ranges == 0 || ranges > in.left()) return false;
+  uint64_t left = kForgottenMax;
+  for (uint64_t i = 0; i < ranges; ++i) {
+    const auto kind = in.fixed<uint8_t>();
+    const uint64_t epoch = in.varint(), number = in.varint(), count = in.varint();
+    if (!in.ok() || kind > 1 || epoch == 0 || epoch > UINT32_MAX || number > kSeqMax ||
+        count == 0 || count > left || count - 1 > kSeqMax - number) {
+      return false;
+    }
+    left -= count;
+    record->objects.push_back(
+        {static_cast<Epoch>(epoch), kind == 1 ? kSegmentFirst + number : number, count});
+  }
+  return true;
+}
+
+void encode_of_log(const Record& record, ByteVector& out) {
+  put_varint(out, record.log);
+  if (record.type == RecordType::kCreate || record.type == RecordType::kCursorDrop) {
+    put_text(out, record.name);
+  }
+  if (record.type == RecordType::kTruncate) {
+    put_varint(out, record.lsn_first);
+    put_varint(out, record.bytes_begin);
+  }
+  if (record.type == RecordType::kRetain) put_retention(out, record.retention);
+  if (record.type == RecordType::kCursor) {
+    put_cursor(out, {record.name, record.lsn_first, record.time_ms});
+  }
+}
+
+bool decode_of_log(ByteParser& in, Record* record) {
+  record->log = in.varint();
+  if (record->log == 0 || record->log >= kNumberEnd) return false;
+  if (record->type == RecordType::kCreate) {
+    record->name = in.text();
+    return !record->name.empty() && record->name.size() <= kLogNameBytesMax;
+  }
+  if (record->type == RecordType::kTruncate) {
+    record->lsn_first = in.varint();
+    record->bytes_begin = in.varint();
+    return record->lsn_first != 0 && record->lsn_first <= kNumberEnd;
+  }
+  if (record->type == RecordType::kRetain) return read_retention(in, &record->retention);
+  if (record->type == RecordType::kCursor) {
+    CursorRow cursor;
+    if (!read_cursor(in, &cursor)) return false;
+    record->name = std::move(cursor.name);
+    record->lsn_first = cursor.committed;
+    record->time_ms = cursor.time_ms;
+  }
+  if (record->type == RecordType::kCursorDrop) {
+    record->name = in.text();
+    return is_cursor_name(record->name);
+  }
+  return true;
+}
+
 void encode_record(const Record& record, ByteVector& out) {
   ByteVector body;
-  put_varint(body, record.log);
-  if (record.type == RecordType::kCreate) put_text(body, record.name);
-  if (record.type == RecordType::kTruncate) {
-    put_varint(body, record.lsn_first);
-    put_varint(body, record.bytes_begin);
+  if (record.type == RecordType::kPublish) {
+    encode_publication(record, body);
+  } else if (record.type == RecordType::kForget) {
+    encode_forgotten(record, body);
+  } else {
+    encode_of_log(record, body);
   }
   put_varint(out, static_cast<uint64_t>(record.type));
   put_varint(out, body.size());
@@ -254,22 +415,14 @@ Status decode_record(ByteParser& in, Record* record) {
   const uint64_t type = in.varint();
   ByteParser body(in.bytes(in.varint()));
   if (!in.ok()) return corrupt("its index is cut in a record");
-  if (type == 0 || type > static_cast<uint64_t>(RecordType::kDrop)) {
+  if (type == 0 || type > static_cast<uint64_t>(RecordType::kForget)) {
     return newer("it holds a record of type " + std::to_string(type) +
                  ", which this program does not know");
   }
   record->type = static_cast<RecordType>(type);
-  record->log = body.varint();
-  bool fits = record->log != 0 && record->log < kNumberEnd;
-  if (record->type == RecordType::kCreate) {
-    record->name = body.text();
-    fits = fits && !record->name.empty() && record->name.size() <= kLogNameBytesMax;
-  }
-  if (record->type == RecordType::kTruncate) {
-    record->lsn_first = body.varint();
-    record->bytes_begin = body.varint();
-    fits = fits && record->lsn_first != 0 && record->lsn_first <= kNumberEnd;
-  }
+  const bool fits = record->type == RecordType::kPublish  ? decode_publication(body, record)
+                    : record->type == RecordType::kForget ? decode_forgotten(body, record)
+                                                          : decode_of_log(body, record);
   return fits && body.done() ? Status() : corrupt("a record in its index makes no sense");
 }
 
@@ -395,7 +548,9 @@ Result<SlotIndex> decode_index(const SlotHeader& header, Bytes bytes) {
   }
   ByteParser in(bytes);
   const uint64_t records = in.varint();
-  if (records > in.left()) return corrupt("its index makes no sense");
+  if (records > in.left() || (records != 0 && header.kind == SlotKind::kSegment)) {
+    return corrupt("its index makes no sense");
+  }
   for (uint64_t i = 0; i < records; ++i) {
     if (Status status = decode_record(in, &index.records.emplace_back()); !status.ok()) {
       return status;
@@ -524,6 +679,27 @@ std::byte* store_entry(std::byte* at, int64_t time_delta_ms, Bytes properties, B
   if (!properties.empty()) at = store_text(at, as_text(properties));
   if (!payload.empty()) std::memcpy(at, payload.data(), payload.size());
   return at + payload.size();
+}
+
+bool copy_entries(Bytes piece, uint64_t count, int64_t time_base_ms, int64_t time_base_new_ms,
+                  ByteVector& out) {
+  const size_t begin = out.size();
+  ByteParser in(piece);
+  uint64_t left = count;
+  for (; left > 0 && !in.done(); --left) {
+    const uint64_t size = in.varint();
+    const int64_t time_ms = plus(time_base_ms, unzigzag(in.varint()));
+    const std::byte* rest = in.at();  // properties and payload stay as they are
+    if ((size & 1) != 0) in.bytes(in.varint());
+    in.bytes(size >> 1);
+    if (!in.ok()) break;
+    put_varint(out, size);
+    put_varint(out, zigzag(minus(time_ms, time_base_new_ms)));
+    put_bytes(out, Bytes(rest, static_cast<size_t>(in.at() - rest)));
+  }
+  if (left == 0 && in.done()) return true;
+  out.resize(begin);
+  return false;
 }
 
 bool EntryCursor::parse(Entry* entry) {

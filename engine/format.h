@@ -35,7 +35,11 @@ inline constexpr std::string_view kCheckpointPrefix = "c/";
 inline constexpr std::string_view kJournalPrefix = "j/";
 inline constexpr std::string_view kSegmentPrefix = "s/";
 inline constexpr Seq kSeqMax = (Seq{1} << 48) - 1;  // what a name has digits for
-std::string epoch_prefix(const SlotId& slot);       // "j/<epoch>-<owner>/"
+// Whether an object of that number, a slot or a segment, has a name.
+inline bool has_name(Seq seq) {
+  return (is_segment(seq) ? seq - kSegmentFirst : seq) <= kSeqMax;
+}
+std::string epoch_prefix(const SlotId& slot);  // "j/<epoch>-<owner>/"; of a segment "s/..."
 // Of a slot, and of a segment: "s/<epoch>-<owner>/<number, from 0>".
 std::string slot_key(const SlotId& slot);
 std::string checkpoint_key(Epoch epoch, Seq seq);
@@ -107,7 +111,8 @@ enum class RecordType : uint8_t {
 
 inline constexpr size_t kLogNameBytesMax = 512;
 inline constexpr size_t kCursorNameBytesMax = 128;
-inline constexpr size_t kCursorsMax = 100;  // of a log
+inline constexpr size_t kCursorsMax = 100;            // of a log
+inline constexpr uint64_t kForgottenMax = 1'000'000;  // objects of one record
 // Log ids and LSNs stay below this: a database sorts them as signed numbers.
 inline constexpr uint64_t kNumberEnd = uint64_t{1} << 63;
 

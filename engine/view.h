@@ -56,7 +56,7 @@ struct LogRow {
   uint64_t bytes_begin = 0;  // bytes ever appended before the run that holds lsn_first
   uint64_t bytes_end = 0;    // bytes ever appended
   int64_t time_last_ms = 0;  // append time of the last entry, 0: none yet
-  LogSettings settings;
+  LogSettings settings{};
   bool operator==(const LogRow&) const = default;
 };
 

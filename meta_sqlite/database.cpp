@@ -26,11 +26,12 @@ constexpr int kFreePagesPerShrink = 256;
 #define WP_HEAD_COLUMNS                                                                        \
   "root_id, last_epoch, last_owner, last_seq, last_digest, next_epoch, next_owner, next_seq, " \
   "log_id_next, slots, stored_bytes, logs, sum"
-#define WP_LOG_COLUMNS "id, name, lsn_first, lsn_next, bytes_begin, bytes_end, time_last_ms, sum"
+#define WP_LOG_COLUMNS \
+  "id, name, lsn_first, lsn_next, bytes_begin, bytes_end, time_last_ms, settings, sum"
 #define WP_RUN_COLUMNS \
   "log, lsn_first, count, epoch, seq, bytes_begin, bytes, time_first_ms, time_span_ms, sum"
 #define WP_EPOCH_COLUMNS "epoch, owner, ended, closed, fence, sum"
-#define WP_SLOT_COLUMNS "epoch, seq, bytes, entries, sum"
+#define WP_SLOT_COLUMNS "epoch, seq, bytes, entries, dead, sum"
 #define WP_NOTE_COLUMNS "name, value, sum"
 
 struct SqlText {
@@ -55,14 +56,16 @@ constexpr SqlText kTexts[] = {
     // The index of names is left alone where the name stays, which is nearly always.
     {Sql::kLogUpdate,
      "UPDATE logs SET lsn_first = ?3, lsn_next = ?4, bytes_begin = ?5, bytes_end = ?6, "
-     "time_last_ms = ?7, sum = ?8 WHERE id = ?1 AND name = ?2"},
+     "time_last_ms = ?7, settings = ?8, sum = ?9 WHERE id = ?1 AND name = ?2"},
     {Sql::kLogPut,
      "INSERT INTO logs(" WP_LOG_COLUMNS
-     ") VALUES(?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET name = excluded.name, "
+     ") VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET name = excluded.name, "
      "lsn_first = excluded.lsn_first, lsn_next = excluded.lsn_next, "
      "bytes_begin = excluded.bytes_begin, bytes_end = excluded.bytes_end, "
-     "time_last_ms = excluded.time_last_ms, sum = excluded.sum"},
+     "time_last_ms = excluded.time_last_ms, settings = excluded.settings, sum = excluded.sum"},
     {Sql::kLogDelete, "DELETE FROM logs WHERE id = ?"},
+    {Sql::kLogsWithSettings, "SELECT " WP_LOG_COLUMNS " FROM logs INDEXED BY logs_with_settings "
+                             "WHERE settings != x'' AND id > ? ORDER BY id LIMIT ?"},
     {Sql::kRunBefore,
      "SELECT " WP_RUN_COLUMNS
      " FROM runs WHERE log = ? AND lsn_first <= ? ORDER BY lsn_first DESC LIMIT 1"},
@@ -72,14 +75,28 @@ constexpr SqlText kTexts[] = {
      "INSERT OR REPLACE INTO runs(" WP_RUN_COLUMNS ") VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
     {Sql::kRunsTrim,
      "DELETE FROM runs WHERE log = ?1 AND lsn_first < ?2 AND lsn_first + count <= ?2"},
+    {Sql::kRunsWithin,
+     "DELETE FROM runs WHERE log = ?1 AND lsn_first >= ?2 AND lsn_first < ?3 AND "
+     "lsn_first + count <= ?3"},
     {Sql::kRunsDelete, "DELETE FROM runs WHERE log = ?"},
+    {Sql::kRunsIn,
+     "SELECT " WP_RUN_COLUMNS " FROM runs INDEXED BY runs_by_object WHERE epoch = ? AND seq = ? "
+     "AND (log, lsn_first) >= (?, ?) ORDER BY log, lsn_first LIMIT ?"},
     {Sql::kEpoch, "SELECT " WP_EPOCH_COLUMNS " FROM epochs WHERE epoch = ?"},
     {Sql::kEpochs, "SELECT " WP_EPOCH_COLUMNS " FROM epochs ORDER BY epoch"},
     {Sql::kEpochPut,
      "INSERT OR REPLACE INTO epochs(" WP_EPOCH_COLUMNS ") VALUES(?, ?, ?, ?, ?, ?)"},
     {Sql::kSlotsFrom, "SELECT " WP_SLOT_COLUMNS
                       " FROM slots WHERE (epoch, seq) >= (?, ?) ORDER BY epoch, seq LIMIT ?"},
-    {Sql::kSlotPut, "INSERT OR REPLACE INTO slots(" WP_SLOT_COLUMNS ") VALUES(?, ?, ?, ?, ?)"},
+    {Sql::kSlotPut, "INSERT OR REPLACE INTO slots(" WP_SLOT_COLUMNS ") VALUES(?, ?, ?, ?, ?, ?)"},
+    {Sql::kSlotDelete, "DELETE FROM slots WHERE epoch = ? AND seq = ?"},
+    {Sql::kSlotsUnused,
+     "SELECT " WP_SLOT_COLUMNS " FROM slots WHERE (epoch, seq) >= (?, ?) AND dead = 0 AND NOT "
+     "EXISTS(SELECT 1 FROM runs INDEXED BY runs_by_object WHERE runs.epoch = slots.epoch AND "
+     "runs.seq = slots.seq) ORDER BY epoch, seq LIMIT ?"},
+    {Sql::kSlotsDead,
+     "SELECT " WP_SLOT_COLUMNS " FROM slots INDEXED BY slots_dead WHERE dead != 0 AND dead <= ? "
+     "ORDER BY epoch, seq LIMIT ?"},
     {Sql::kNote, "SELECT " WP_NOTE_COLUMNS " FROM notes WHERE name = ?"},
     {Sql::kNotePut, "INSERT OR REPLACE INTO notes(" WP_NOTE_COLUMNS ") VALUES(?, ?, ?)"},
 };

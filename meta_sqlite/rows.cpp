@@ -1,6 +1,8 @@
 // The columns of each table in their order, as written and as read.
 #include "meta_sqlite/rows.h"
 
+#include "engine/settings.h"
+
 namespace wp {
 
 void RowOf<ViewHead>::write(RowWriter& out, const ViewHead& row) {
@@ -43,6 +45,9 @@ void RowOf<LogRow>::write(RowWriter& out, const LogRow& row) {
   out.number(row.bytes_begin);
   out.number(row.bytes_end);
   out.time(row.time_last_ms);
+  ByteVector settings;  // of no bytes where there is nothing, as for most logs
+  if (!row.settings.empty()) put_settings(settings, row.settings);
+  out.blob_copied(settings);
 }
 
 LogRow RowOf<LogRow>::read(RowReader& in) {
@@ -54,6 +59,10 @@ LogRow RowOf<LogRow>::read(RowReader& in) {
   row.bytes_begin = in.number();
   row.bytes_end = in.number();
   row.time_last_ms = in.time();
+  const Bytes settings = in.blob();
+  if (settings.empty()) return row;
+  ByteParser parser(settings);
+  if (!read_settings(parser, &row.settings) || !parser.done()) in.refuse();
   return row;
 }
 
@@ -107,6 +116,7 @@ void RowOf<SlotRow>::write(RowWriter& out, const SlotRow& row) {
   out.number(row.seq);
   out.number(row.bytes);
   out.number(row.entries);
+  out.number(row.dead);
 }
 
 SlotRow RowOf<SlotRow>::read(RowReader& in) {
@@ -115,6 +125,7 @@ SlotRow RowOf<SlotRow>::read(RowReader& in) {
   row.seq = in.number();
   row.bytes = in.number();
   row.entries = in.number();
+  row.dead = in.number();
   return row;
 }
 

@@ -63,6 +63,10 @@ class Use {
   void bind_blob(Bytes bytes) {
     note(sqlite3_bind_blob64(statement_, ++parameter_, bytes.data(), bytes.size(), SQLITE_STATIC));
   }
+  void bind_blob_copied(Bytes bytes) {
+    const void* data = bytes.empty() ? static_cast<const void*>("") : bytes.data();
+    note(sqlite3_bind_blob64(statement_, ++parameter_, data, bytes.size(), SQLITE_TRANSIENT));
+  }
   // SQLITE_ROW, SQLITE_DONE or an error, also of a bind before.
   int step() { return rc_ == SQLITE_OK ? sqlite3_step(statement_) : rc_; }
   // To run it again with other parameters.
@@ -96,6 +100,11 @@ class RowWriter {
   }
   void blob(Bytes value) {
     use_.bind_blob(value);
+    sum_.add(value);
+  }
+  // The same, of bytes that are gone before the statement runs.
+  void blob_copied(Bytes value) {
+    use_.bind_blob_copied(value);
     sum_.add(value);
   }
   void finish() { use_.bind(static_cast<uint64_t>(int64_t{sum_.value()})); }
@@ -134,10 +143,7 @@ class RowReader {
     if (value.size() == N) std::memcpy(out.data(), value.data(), N);
     return out;
   }
-  // After the last column: the row is what was written.
-  bool ok() { return fits_ && sqlite3_column_int64(statement_, column_) == sum_.value(); }
-
- private:
+  // Borrowed until the next row.
   Bytes blob() {
     const auto* data = static_cast<const std::byte*>(sqlite3_column_blob(statement_, column_));
     const Bytes value{data, static_cast<size_t>(sqlite3_column_bytes(statement_, column_))};
@@ -145,6 +151,12 @@ class RowReader {
     sum_.add(value);
     return value;
   }
+  // What a column holds makes no sense.
+  void refuse() { fits_ = false; }
+  // After the last column: the row is what was written.
+  bool ok() { return fits_ && sqlite3_column_int64(statement_, column_) == sum_.value(); }
+
+ private:
   sqlite3_stmt* const statement_;
   RowSum sum_;
   int column_ = 0;

@@ -6,7 +6,7 @@
 namespace wp {
 namespace {
 
-// Every row ends with the sum of the columns before it (rows.h), except that `clean` stands outside
+// Every row has the sum of its other columns (rows.h), except that `clean` stands outside
 // of it: it is set alone, when the file is closed. Unsigned numbers of 64 bits are kept as SQLite's
 // signed ones of the same bits, which is why an owner may look negative. time_span_ms is
 // time_last_ms - time_first_ms: two bytes on disk in place of six.
@@ -61,7 +61,24 @@ CREATE TABLE notes(
 ) WITHOUT ROWID;
 )sql";
 
-constexpr const char* kSteps[] = {kVersion1, kVersion2};
+// Settings of logs, and what reclaiming asks for: the runs of an object, objects that are dead,
+// logs with settings. The rows of an older view lack a part of that, so it starts anew from the
+// bucket; what it noted about the store stays. (No table is dropped to make it anew: SQLite would
+// move pages that a new file does not have yet, and those have no sums.)
+constexpr const char* kVersion3 = R"sql(
+DELETE FROM meta;
+DELETE FROM logs;
+DELETE FROM runs;
+DELETE FROM epochs;
+DELETE FROM slots;
+ALTER TABLE logs ADD COLUMN settings BLOB NOT NULL DEFAULT x'';
+CREATE INDEX logs_with_settings ON logs(id) WHERE settings != x'';
+CREATE INDEX runs_by_object ON runs(epoch, seq);
+ALTER TABLE slots ADD COLUMN dead INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX slots_dead ON slots(epoch, seq) WHERE dead != 0;
+)sql";
+
+constexpr const char* kSteps[] = {kVersion1, kVersion2, kVersion3};
 
 int run(sqlite3* db, const std::string& sql) {
   return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);

@@ -1,8 +1,9 @@
 // The tables of the view's database, and how a file of an older version becomes one of the newest.
 //
 // Steps are only ever added at the end: step n makes version n out of version n - 1, and an empty
-// file is version 0. The version stands in SQLite's user_version, and application_id says that the
-// file is a view. A step that fails leaves the file as it was.
+// file is version 0. A step may leave a view that is new and empty. The version stands in SQLite's
+// user_version, and application_id says that the file is a view. A step that fails leaves the file
+// as it was.
 #ifndef WP_META_SQLITE_SCHEMA_H_
 #define WP_META_SQLITE_SCHEMA_H_
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "engine/settings.h"
 #include "meta_sqlite/database.h"
 #include "meta_sqlite/rows.h"
 #include "meta_sqlite/sqlite_status.h"
@@ -27,22 +28,31 @@ std::string updating() {
   return std::string("update table ") + RowOf<Row>::kTable + " of";
 }
 
-// Reads all rows that a statement gives. `bind` gives it its parameters.
-template <class Row, class Bind>
-Result<std::vector<Row>> read_all(Database& database, const std::string& path, Sql which,
-                                  Bind bind) {
+// Reads one row after the other that a statement gives. `bind` gives it its parameters.
+template <class Row, class Bind, class Take>
+Status read_each(Database& database, const std::string& path, Sql which, Bind bind, Take take) {
   sqlite3_stmt* statement = database.statement(which);
   if (statement == nullptr) return database.error(reading<Row>());
   Use use(statement);
   bind(use);
-  std::vector<Row> rows;
   int rc;
   while ((rc = use.step()) == SQLITE_ROW) {
-    if (!read_row(statement, &rows.emplace_back())) {
+    Row row;
+    if (!read_row(statement, &row)) {
       return corrupt_status(reading<Row>(), path, "a row does not match its sum");
     }
+    take(std::move(row));
   }
-  if (rc != SQLITE_DONE) return database.error(reading<Row>());
+  return rc == SQLITE_DONE ? Status() : database.error(reading<Row>());
+}
+
+template <class Row, class Bind>
+Result<std::vector<Row>> read_all(Database& database, const std::string& path, Sql which,
+                                  Bind bind) {
+  std::vector<Row> rows;
+  Status status = read_each<Row>(database, path, which, bind,
+                                 [&rows](Row&& row) { rows.push_back(std::move(row)); });
+  if (!status.ok()) return status;
   return rows;
 }
 
@@ -73,6 +83,13 @@ class Writing {
       use.bind(second);
     });
   }
+  Status keys(uint64_t first, uint64_t second, uint64_t third) {
+    return run([=](Use& use) {
+      use.bind(first);
+      use.bind(second);
+      use.bind(third);
+    });
+  }
 
  private:
   template <class Bind>
@@ -80,7 +97,7 @@ class Writing {
     if (!use_) {
       sqlite3_stmt* statement = database_.statement(which_);
       if (statement == nullptr) return database_.error(updating<Row>());
-      use_.emplace(statement);
+      use_ = std::make_unique<Use>(statement);
     }
     bind(*use_);
     if (use_->step() != SQLITE_DONE) return database_.error(updating<Row>());
@@ -89,7 +106,7 @@ class Writing {
   }
   Database& database_;
   const Sql which_;
-  std::optional<Use> use_;
+  std::unique_ptr<Use> use_;
 };
 
 template <class Row>
@@ -101,18 +118,33 @@ Status put_all(Database& database, Sql which, const std::vector<Row>& rows) {
   return {};
 }
 
-// Numbers that SQLite would order wrongly come from no journal that is whole.
+// Numbers that SQLite would order wrongly come from no journal that is whole, and neither do
+// settings that could not be read back.
 Status check_keys(const ViewDelta& delta, const std::string& path) {
+  const auto run_fits = [](const RunRow& r) {
+    return r.log <= kKeyMax && r.lsn_first <= kKeyMax && r.count <= kKeyMax - r.lsn_first;
+  };
   bool ok = true;
-  for (const LogRow& r : delta.logs) ok = ok && r.id <= kKeyMax && r.lsn_first <= kKeyMax;
-  for (const RunRow& r : delta.runs) {
-    ok = ok && r.log <= kKeyMax && r.lsn_first <= kKeyMax && r.count <= kKeyMax - r.lsn_first;
+  for (const LogRow& r : delta.logs) {
+    ok = ok && r.id <= kKeyMax && r.lsn_first <= kKeyMax && makes_sense(r.settings);
   }
-  for (const SlotRow& r : delta.slots) ok = ok && r.seq < kKeyMax;
+  for (const RunRow& r : delta.runs) ok = ok && run_fits(r);
+  for (const RunRow& r : delta.published) ok = ok && run_fits(r);
+  for (const SlotRow& r : delta.slots) ok = ok && r.seq < kKeyMax && r.dead <= kKeyMax;
   if (ok) return {};
   return Status(Code::kInvalid, "update the view " + path +
-                                    ": a log id, LSN or slot number is above 2^63; the journal "
-                                    "that it comes from is damaged");
+                                    ": a log id, LSN or slot number is above 2^63, or settings "
+                                    "make no sense; the journal that they come from is damaged");
+}
+
+// Of Sql::kRunsIn. `object` is a row or an id.
+template <class Object>
+void bind_runs_in(Use& use, const Object& object, LogId log, Lsn lsn, size_t count_max) {
+  use.bind(object.epoch);
+  use.bind(object.seq);
+  use.bind(as_key(log));
+  use.bind(as_key(lsn));
+  use.bind(as_key(count_max));
 }
 
 bool contains(const std::vector<LogId>& sorted, LogId id) {
@@ -196,8 +228,10 @@ Status SqliteView::apply_rows(const ViewDelta& delta) {
   if (Status status = put_logs(delta, dropped); !status.ok()) return status;
   if (Status status = put_runs(delta, dropped); !status.ok()) return status;
   if (Status status = trim_runs(delta); !status.ok()) return status;
+  if (Status status = publish_runs(delta); !status.ok()) return status;
   Status status = put_all(*database_, Sql::kEpochPut, delta.epochs);
   if (status.ok()) status = put_all(*database_, Sql::kSlotPut, delta.slots);
+  if (status.ok()) status = forget(delta);
   if (status.ok()) status = put_all<ViewHead>(*database_, Sql::kHeadPut, {delta.head});
   return status;
 }
@@ -238,6 +272,29 @@ Status SqliteView::trim_runs(const ViewDelta& delta) {
   for (const LogRow& row : delta.logs) {
     if (row.lsn_first <= 1) continue;
     if (Status status = trim.keys(row.id, row.lsn_first); !status.ok()) return status;
+  }
+  return {};
+}
+
+Status SqliteView::publish_runs(const ViewDelta& delta) {
+  Writing<RunRow> replaced(*database_, Sql::kRunsWithin);
+  Writing<RunRow> put(*database_, Sql::kRunPut);
+  for (const RunRow& row : delta.published) {
+    const Lsn end = row.lsn_first + row.count;
+    const auto log =
+        read_one<LogRow>(*database_, path_, Sql::kLogById, [&row](Use& use) { use.bind(row.log); });
+    if (!log) return log.status();
+    if (!*log || end <= (*log)->lsn_first) continue;
+    if (Status status = replaced.keys(row.log, row.lsn_first, end); !status.ok()) return status;
+    if (Status status = put.put(row); !status.ok()) return status;
+  }
+  return {};
+}
+
+Status SqliteView::forget(const ViewDelta& delta) {
+  Writing<SlotRow> forget(*database_, Sql::kSlotDelete);
+  for (const ObjectId& id : delta.forgotten) {
+    if (Status status = forget.keys(id.epoch, id.seq); !status.ok()) return status;
   }
   return {};
 }
@@ -347,6 +404,69 @@ Result<std::vector<SlotRow>> SqliteView::slots(Epoch epoch, Seq seq, size_t coun
   return read_all<SlotRow>(*database_, path_, Sql::kSlotsFrom, [&](Use& use) {
     use.bind(epoch);
     use.bind(as_key(seq));
+    use.bind(as_key(count_max));
+  });
+}
+
+Result<std::vector<ObjectUse>> SqliteView::objects(Epoch epoch, Seq seq, size_t count_max) {
+  MutexLock lock(mutex_);
+  if (Status status = usable(); !status.ok()) return status;
+  const auto rows = read_all<SlotRow>(*database_, path_, Sql::kSlotsFrom, [&](Use& use) {
+    use.bind(epoch);
+    use.bind(as_key(seq));
+    use.bind(as_key(count_max));
+  });
+  if (!rows) return rows.status();
+  std::vector<ObjectUse> objects;
+  for (const SlotRow& row : *rows) {
+    ObjectUse& object = objects.emplace_back();
+    object.row = row;
+    // Row by row, so that the sum of each is looked at.
+    Status status = read_each<RunRow>(
+        *database_, path_, Sql::kRunsIn,
+        [&row](Use& use) { bind_runs_in(use, row, 0, 0, kKeyMax); },
+        [&object](const RunRow& run) {
+          ++object.runs;
+          object.entries += run.count;
+          object.bytes += run.bytes;
+        });
+    if (!status.ok()) return status;
+  }
+  return objects;
+}
+
+Result<std::vector<SlotRow>> SqliteView::unused(Epoch epoch, Seq seq, size_t count_max) {
+  MutexLock lock(mutex_);
+  if (Status status = usable(); !status.ok()) return status;
+  return read_all<SlotRow>(*database_, path_, Sql::kSlotsUnused, [&](Use& use) {
+    use.bind(epoch);
+    use.bind(as_key(seq));
+    use.bind(as_key(count_max));
+  });
+}
+
+Result<std::vector<SlotRow>> SqliteView::dead(uint64_t dead_max, size_t count_max) {
+  MutexLock lock(mutex_);
+  if (Status status = usable(); !status.ok()) return status;
+  return read_all<SlotRow>(*database_, path_, Sql::kSlotsDead, [&](Use& use) {
+    use.bind(as_key(dead_max));
+    use.bind(as_key(count_max));
+  });
+}
+
+Result<std::vector<RunRow>> SqliteView::runs_in(const ObjectId& object, LogId log, Lsn lsn,
+                                                size_t count_max) {
+  MutexLock lock(mutex_);
+  if (Status status = usable(); !status.ok()) return status;
+  return read_all<RunRow>(*database_, path_, Sql::kRunsIn,
+                          [&](Use& use) { bind_runs_in(use, object, log, lsn, count_max); });
+}
+
+Result<std::vector<LogRow>> SqliteView::logs_with_settings(LogId after, size_t count_max) {
+  MutexLock lock(mutex_);
+  if (Status status = usable(); !status.ok()) return status;
+  return read_all<LogRow>(*database_, path_, Sql::kLogsWithSettings, [&](Use& use) {
+    use.bind(as_key(after));
     use.bind(as_key(count_max));
   });
 }

@@ -51,6 +51,12 @@ class SqliteView final : public View {
   Result<std::optional<EpochRow>> epoch(Epoch epoch) override;
   Result<std::vector<EpochRow>> epochs() override;
   Result<std::vector<SlotRow>> slots(Epoch epoch, Seq seq, size_t count_max) override;
+  Result<std::vector<ObjectUse>> objects(Epoch epoch, Seq seq, size_t count_max) override;
+  Result<std::vector<SlotRow>> unused(Epoch epoch, Seq seq, size_t count_max) override;
+  Result<std::vector<SlotRow>> dead(uint64_t dead_max, size_t count_max) override;
+  Result<std::vector<RunRow>> runs_in(const ObjectId& object, LogId log, Lsn lsn,
+                                      size_t count_max) override;
+  Result<std::vector<LogRow>> logs_with_settings(LogId after, size_t count_max) override;
   std::string note(std::string_view name) override;
   Status set_note(std::string_view name, std::string_view value) override;
   // Sets the note of this name, for whoever learns its value at a time when the view may be gone
@@ -69,6 +75,8 @@ class SqliteView final : public View {
   Status put_logs(const ViewDelta& delta, const std::vector<LogId>& dropped) WP_REQUIRES(mutex_);
   Status put_runs(const ViewDelta& delta, const std::vector<LogId>& dropped) WP_REQUIRES(mutex_);
   Status trim_runs(const ViewDelta& delta) WP_REQUIRES(mutex_);
+  Status publish_runs(const ViewDelta& delta) WP_REQUIRES(mutex_);
+  Status forget(const ViewDelta& delta) WP_REQUIRES(mutex_);
   Status drop_logs(const std::vector<LogId>& dropped) WP_REQUIRES(mutex_);
 
   // What outlives the view and knows whether it is there.

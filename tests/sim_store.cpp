@@ -231,6 +231,36 @@ uint64_t MemViewData::times_applied() {
   return applied;
 }
 
+void MemViewData::trim(const LogRow& log) {
+  auto it = runs.lower_bound({log.id, 0});
+  while (it != runs.end() && it->first.first == log.id &&
+         it->second.lsn_first + it->second.count <= log.lsn_first) {
+    it = runs.erase(it);
+  }
+}
+
+void MemViewData::publish(const RunRow& run) {
+  const auto log = logs.find(run.log);
+  const Lsn end = run.lsn_first + run.count;
+  if (log == logs.end() || end <= log->second.lsn_first) return;
+  for (auto it = runs.lower_bound({run.log, run.lsn_first});
+       it != runs.end() && it->first.first == run.log && it->first.second < end;) {
+    it = it->second.lsn_first + it->second.count <= end ? runs.erase(it) : std::next(it);
+  }
+  runs[{run.log, run.lsn_first}] = run;
+}
+
+std::map<ObjectId, ObjectUse> MemViewData::uses() {
+  std::map<ObjectId, ObjectUse> uses;
+  for (const auto& [key, run] : runs) {
+    ObjectUse& use = uses[{run.epoch, run.seq}];
+    ++use.runs;
+    use.entries += run.count;
+    use.bytes += run.bytes;
+  }
+  return uses;
+}
+
 Result<std::optional<ViewHead>> MemView::head() {
   MutexLock lock(data_->mutex);
   if (!data_->unreadable.ok()) return data_->unreadable;
@@ -246,13 +276,10 @@ Status MemView::apply(const ViewDelta& delta) {
   for (const LogRow& row : delta.logs) {
     data.logs[row.id] = row;
     data.names[row.name] = row.id;
-    auto it = data.runs.lower_bound({row.id, 0});
-    while (it != data.runs.end() && it->first.first == row.id &&
-           it->second.lsn_first + it->second.count <= row.lsn_first) {
-      it = data.runs.erase(it);
-    }
   }
   for (const RunRow& row : delta.runs) data.runs[{row.log, row.lsn_first}] = row;
+  // Behind the new runs: those that may be left out are, so that no object is held by them.
+  for (const LogRow& row : delta.logs) data.trim(row);
   for (const LogId id : delta.dropped) {
     const auto it = data.logs.find(id);
     if (it == data.logs.end()) continue;
@@ -261,8 +288,10 @@ Status MemView::apply(const ViewDelta& delta) {
     data.logs.erase(it);
     data.runs.erase(data.runs.lower_bound({id, 0}), data.runs.lower_bound({id + 1, 0}));
   }
+  for (const RunRow& row : delta.published) data.publish(row);
   for (const EpochRow& row : delta.epochs) data.epochs[row.epoch] = row;
   for (const SlotRow& row : delta.slots) data.slots[{row.epoch, row.seq}] = row;
+  for (const ObjectId& id : delta.forgotten) data.slots.erase({id.epoch, id.seq});
   data.head = delta.head;
   return {};
 }
@@ -357,6 +386,69 @@ Result<std::vector<SlotRow>> MemView::slots(Epoch epoch, Seq seq, size_t count_m
   for (auto it = data_->slots.lower_bound({epoch, seq});
        it != data_->slots.end() && rows.size() < count_max; ++it) {
     rows.push_back(it->second);
+  }
+  return rows;
+}
+
+Result<std::vector<ObjectUse>> MemView::objects(Epoch epoch, Seq seq, size_t count_max) {
+  MutexLock lock(data_->mutex);
+  if (!data_->unreadable.ok()) return data_->unreadable;
+  const auto uses = data_->uses();
+  std::vector<ObjectUse> rows;
+  for (auto it = data_->slots.lower_bound({epoch, seq});
+       it != data_->slots.end() && rows.size() < count_max; ++it) {
+    const SlotRow& row = it->second;
+    const auto use = uses.find({row.epoch, row.seq});
+    rows.push_back(use == uses.end() ? ObjectUse{} : use->second);
+    rows.back().row = row;
+  }
+  return rows;
+}
+
+Result<std::vector<SlotRow>> MemView::unused(Epoch epoch, Seq seq, size_t count_max) {
+  MutexLock lock(data_->mutex);
+  if (!data_->unreadable.ok()) return data_->unreadable;
+  const auto uses = data_->uses();
+  std::vector<SlotRow> rows;
+  for (auto it = data_->slots.lower_bound({epoch, seq});
+       it != data_->slots.end() && rows.size() < count_max; ++it) {
+    const SlotRow& row = it->second;
+    if (row.dead == 0 && !uses.contains({row.epoch, row.seq})) rows.push_back(row);
+  }
+  return rows;
+}
+
+Result<std::vector<SlotRow>> MemView::dead(uint64_t dead_max, size_t count_max) {
+  MutexLock lock(data_->mutex);
+  if (!data_->unreadable.ok()) return data_->unreadable;
+  std::vector<SlotRow> rows;
+  for (const auto& [key, row] : data_->slots) {
+    if (rows.size() == count_max) break;
+    if (row.dead != 0 && row.dead <= dead_max) rows.push_back(row);
+  }
+  return rows;
+}
+
+Result<std::vector<RunRow>> MemView::runs_in(const ObjectId& object, LogId log, Lsn lsn,
+                                             size_t count_max) {
+  MutexLock lock(data_->mutex);
+  if (!data_->unreadable.ok()) return data_->unreadable;
+  std::vector<RunRow> rows;
+  for (auto it = data_->runs.lower_bound({log, lsn});
+       it != data_->runs.end() && rows.size() < count_max; ++it) {
+    const RunRow& run = it->second;
+    if (run.epoch == object.epoch && run.seq == object.seq) rows.push_back(run);
+  }
+  return rows;
+}
+
+Result<std::vector<LogRow>> MemView::logs_with_settings(LogId after, size_t count_max) {
+  MutexLock lock(data_->mutex);
+  if (!data_->unreadable.ok()) return data_->unreadable;
+  std::vector<LogRow> rows;
+  for (auto it = data_->logs.upper_bound(after); it != data_->logs.end() && rows.size() < count_max;
+       ++it) {
+    if (!it->second.settings.empty()) rows.push_back(it->second);
   }
   return rows;
 }

@@ -131,6 +131,11 @@ struct MemViewData {
   Status unreadable WP_GUARDED_BY(mutex);  // what everything but reset() answers; reset() ends it
   uint64_t applied WP_GUARDED_BY(mutex) = 0;
 
+  void trim(const LogRow& log) WP_REQUIRES(mutex);  // its runs wholly before its lsn_first
+  void publish(const RunRow& run) WP_REQUIRES(mutex);
+  // What of each object is in use.
+  std::map<ObjectId, ObjectUse> uses() WP_REQUIRES(mutex);
+
   std::shared_ptr<MemViewData> copy();
   void set_broken(Status status);
   void set_unreadable(Status status);
@@ -153,6 +158,12 @@ class MemView final : public View {
   Result<std::optional<EpochRow>> epoch(Epoch epoch) override;
   Result<std::vector<EpochRow>> epochs() override;
   Result<std::vector<SlotRow>> slots(Epoch epoch, Seq seq, size_t count_max) override;
+  Result<std::vector<ObjectUse>> objects(Epoch epoch, Seq seq, size_t count_max) override;
+  Result<std::vector<SlotRow>> unused(Epoch epoch, Seq seq, size_t count_max) override;
+  Result<std::vector<SlotRow>> dead(uint64_t dead_max, size_t count_max) override;
+  Result<std::vector<RunRow>> runs_in(const ObjectId& object, LogId log, Lsn lsn,
+                                      size_t count_max) override;
+  Result<std::vector<LogRow>> logs_with_settings(LogId after, size_t count_max) override;
   Status close() override { return {}; }
   std::string path() const override { return ""; }
 

@@ -82,8 +82,36 @@ struct Answers {
   std::vector<RunRow> runs;  // from each log's lsn_first on: what lies before may be there or not
   std::vector<EpochRow> epochs;
   std::vector<SlotRow> slots;
+  std::vector<uint64_t> used;  // of each object: its runs, their entries and bytes
+  std::vector<RunRow> by_object;
+  std::vector<SlotRow> unused, dead;
+  std::vector<LogRow> with_settings;
   bool operator==(const Answers&) const = default;
 };
+
+inline Status ask_what_reclaiming_asks(View& view, Answers* answers) {
+  auto objects = view.objects(0, 0, SIZE_MAX);
+  if (!objects) return objects.status();
+  for (const ObjectUse& use : *objects) {
+    for (const uint64_t number : {use.runs, use.entries, use.bytes}) {
+      answers->used.push_back(number);
+    }
+    auto runs = view.runs_in({use.row.epoch, use.row.seq}, 0, 0, SIZE_MAX);
+    if (!runs) return runs.status();
+    CHECK(runs->size() == use.runs);
+    answers->by_object.insert(answers->by_object.end(), runs->begin(), runs->end());
+  }
+  auto unused = view.unused(0, 0, SIZE_MAX);
+  if (!unused) return unused.status();
+  answers->unused = *std::move(unused);
+  auto dead = view.dead(UINT64_MAX, SIZE_MAX);
+  if (!dead) return dead.status();
+  answers->dead = *std::move(dead);
+  auto with_settings = view.logs_with_settings(0, SIZE_MAX);
+  if (!with_settings) return with_settings.status();
+  answers->with_settings = *std::move(with_settings);
+  return {};
+}
 
 // Asks for every row that a caller can know of; the first error ends it.
 inline Status ask_all(View& view, Answers* answers) {
@@ -110,7 +138,7 @@ inline Status ask_all(View& view, Answers* answers) {
   auto slots = view.slots(0, 0, SIZE_MAX);
   if (!slots) return slots.status();
   answers->slots = *std::move(slots);
-  return {};
+  return ask_what_reclaiming_asks(view, answers);
 }
 
 inline Answers all_of(View& view) {
