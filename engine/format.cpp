@@ -682,8 +682,7 @@ std::byte* store_entry(std::byte* at, int64_t time_delta_ms, Bytes properties, B
 }
 
 bool copy_entries(Bytes piece, uint64_t count, int64_t time_base_ms, int64_t time_base_new_ms,
-                  ByteVector& out) {
-  const size_t begin = out.size();
+                  ByteVector& out, std::vector<CopiedEntry>* copied) {
   ByteParser in(piece);
   uint64_t left = count;
   for (; left > 0 && !in.done(); --left) {
@@ -693,13 +692,13 @@ bool copy_entries(Bytes piece, uint64_t count, int64_t time_base_ms, int64_t tim
     if ((size & 1) != 0) in.bytes(in.varint());
     in.bytes(size >> 1);
     if (!in.ok()) break;
+    const size_t begin = out.size();
     put_varint(out, size);
     put_varint(out, zigzag(minus(time_ms, time_base_new_ms)));
     put_bytes(out, Bytes(rest, static_cast<size_t>(in.at() - rest)));
+    copied->push_back({static_cast<uint32_t>(out.size() - begin), time_ms});
   }
-  if (left == 0 && in.done()) return true;
-  out.resize(begin);
-  return false;
+  return left == 0 && in.done();
 }
 
 bool EntryCursor::parse(Entry* entry) {

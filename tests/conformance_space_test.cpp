@@ -143,7 +143,10 @@ TEST_CASE("C31 compaction changes no entry, and repeating it changes nothing") {
     wal = root.open(brisk(root));
     for (const auto& [name, entries] : before) CHECK(everything(log_of(*wal, name)) == entries);
     require_ok(wal->verify());
-    for (const auto& [name, entries] : before) append_text(*wal->find(name), "more");
+    for (const auto& [name, entries] : before) {
+      Log log = log_of(*wal, name);
+      append_text(log, "more");
+    }
     gc(*wal);
     for (auto& [name, entries] : before) entries = everything(log_of(*wal, name));
   }
@@ -433,7 +436,8 @@ TEST_CASE("leftovers are swept: segments that were not published, slots past a f
   root.put(segment, root.bytes("root"));
   root.put("j/strange", root.bytes("root"));
   const auto wal = root.open(brisk(root));
-  append_text(*wal->find("a"), "x6");
+  Log log = log_of(*wal, "a");
+  append_text(log, "x6");
   CHECK(gc(*wal).leftovers_deleted == 2);
   const auto keys = root.keys();
   CHECK(count(keys, past) == 0);
