@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <deque>
-#include <unordered_map>
+#include <map>
 
 #include "engine/ask.h"
 #include "engine/checkpoint.h"
@@ -34,12 +34,22 @@ class Verifier {
   };
 
   Status check_root();
-  Status check_slots();
+  Status check_objects();
+  Status check_logs();
   Status check_checkpoints();
-  std::vector<SlotRow> slots_behind();
+  void start_rows();
+  Status next_rows();
+  Status count_rows();
   Status fill(std::deque<Object>& ahead);
-  void check_slot(const SlotRow& row, const std::string& key, const GetResult& got);
-  std::string check_body(const SlotHeader& header, Bytes object);
+  bool is_forgotten(const SlotRow& row);
+  Result<std::string> key_of(Epoch epoch, Seq seq);
+  Status check_object(const SlotRow& row, const std::string& key, const GetResult& got);
+  std::string check_place(const SlotHeader& header, const std::string& key);
+  std::string check_body(const SlotRow& row, const SlotHeader& header, Bytes object);
+  Result<std::string> check_rows(const SlotRow& row, const SlotIndex& index);
+  Status check_log(LogState& log);
+  Lsn lsn_first_now(const LogState& log);
+  Status gap(const LogRow& log, Lsn first, Lsn last, const RunRow& behind);
   std::string check_runs(const SlotHeader& header, const SlotIndex& index, Bytes object);
   std::string check_run(const SlotHeader& header, const SlotIndex& index, const Run& run,
                         const std::vector<BlockPtr>& blocks);
@@ -52,14 +62,15 @@ class Verifier {
   Ask ask_;
   VerifyProgress at_;
   uint64_t damages_ = 0;
-  Position last_;            // of the chain; without a digest behind damage
-  bool chain_known_ = true;  // last_.digest is
-  Position end_;             // where the journal ends
+  Position last_;                       // of the chain; without a digest behind damage
+  bool chain_known_ = true;             // last_.digest is
+  Position end_;                        // where the journal ends
+  std::map<ObjectId, SlotRow> behind_;  // what the view lacked at the start
+  // Objects by their rows: those of the view, and then what is left of these.
+  std::map<ObjectId, SlotRow> left_;
   std::deque<SlotRow> rows_;
-  Epoch row_epoch_ = 0;  // where the next page of rows begins
-  Seq row_seq_ = 0;
+  ObjectId rows_next_;  // where the next page of rows begins
   bool rows_ended_ = false;
-  std::unordered_map<LogId, Lsn> lsn_next_;
 };
 
 void Verifier::damaged(const std::string& key, const std::string& what) {
@@ -85,7 +96,6 @@ void Verifier::damaged_slot(const SlotRow& row, const std::string& key, const st
         lsn = run.lsn_first + run.count;
         if (run.epoch != row.epoch || run.seq != row.seq) continue;
         Damage damage{key, what, log->name, run.lsn_first, lsn - 1};
-        lsn_next_[log->id] = lsn;
         at_.damage = &damage;
         if (progress_) progress_(at_);
         told = true;
@@ -120,32 +130,59 @@ Status Verifier::check_root() {
   return {};
 }
 
-std::vector<SlotRow> Verifier::slots_behind() {
-  MutexLock lock(core_.mutex);
-  return core_.ledger.slots_behind();
+// ------------------------------------------------------------------------------------- the rows
+
+void Verifier::start_rows() {
+  left_ = behind_;
+  rows_.clear();
+  rows_next_ = {};
+  rows_ended_ = false;
 }
+
+// Rows behind those that were given, none at the end. What the view lacked may be in it by now.
+// Slots past the end are none of ours; a segment is stored before a slot says so.
+Status Verifier::next_rows() {
+  while (rows_.empty() && !rows_ended_) {
+    auto page = core_.view->slots(rows_next_.epoch, rows_next_.seq, kPage);
+    if (!page) return page.status();
+    if (page->empty()) {
+      for (const auto& [id, row] : left_) page->push_back(row);
+      rows_ended_ = true;
+    } else {
+      rows_next_ = {page->back().epoch, page->back().seq + 1};
+    }
+    for (const SlotRow& row : *page) {
+      const auto newer = left_.find({row.epoch, row.seq});
+      const bool ours = is_segment(row.seq) ? row.epoch <= end_.slot.epoch
+                                            : !slot_before(end_.slot, {row.epoch, 0, row.seq});
+      if (ours) rows_.push_back(newer == left_.end() ? row : newer->second);
+      if (newer != left_.end() && !rows_ended_) left_.erase(newer);
+    }
+  }
+  return {};
+}
+
+Status Verifier::count_rows() {
+  for (start_rows();; rows_.clear()) {
+    if (Status status = next_rows(); !status.ok()) return status;
+    if (rows_.empty()) break;
+    at_.objects_total += rows_.size();
+  }
+  start_rows();
+  return {};
+}
+
+Result<std::string> Verifier::key_of(Epoch epoch, Seq seq) {
+  const auto owner = core_.owner_of(epoch);
+  if (!owner) return owner.status();
+  return slot_key({epoch, *owner, seq});
+}
+
+// ---------------------------------------------------------------------------------- the objects
 
 Status Verifier::fill(std::deque<Object>& ahead) {
   while (ahead.size() < kAhead) {
-    if (rows_.empty() && !rows_ended_) {
-      // First what the view lacks: what goes there meanwhile is then in both.
-      const auto behind = slots_behind();
-      auto page = core_.view->slots(row_epoch_, row_seq_, kPage);
-      if (!page) return page.status();
-      if (page->empty()) {
-        *page = behind;
-        rows_ended_ = true;
-      }
-      for (const SlotRow& row : *page) {
-        if (row.epoch < row_epoch_ || (row.epoch == row_epoch_ && row.seq < row_seq_)) continue;
-        row_epoch_ = row.epoch;
-        row_seq_ = row.seq + 1;
-        if (row.epoch < end_.slot.epoch ||
-            (row.epoch == end_.slot.epoch && row.seq <= end_.slot.seq)) {
-          rows_.push_back(row);
-        }
-      }
-    }
+    if (Status status = next_rows(); !status.ok()) return status;
     if (rows_.empty()) return {};
     const SlotRow row = rows_.front();
     // Large ones only one at a time.
@@ -153,9 +190,9 @@ Status Verifier::fill(std::deque<Object>& ahead) {
       return {};
     }
     rows_.pop_front();
-    const auto owner = core_.owner_of(row.epoch);
-    if (!owner) return owner.status();
-    Object object{row, slot_key({row.epoch, *owner, row.seq}), {}, {}};
+    auto key = key_of(row.epoch, row.seq);
+    if (!key) return key.status();
+    Object object{row, *std::move(key), {}, {}};
     object.use = RamUse(core_.ram, Ram::kReading, row.bytes);
     object.answer = ask_.start_get(object.key, {});
     ahead.push_back(std::move(object));
@@ -163,7 +200,7 @@ Status Verifier::fill(std::deque<Object>& ahead) {
   return {};
 }
 
-Status Verifier::check_slots() {
+Status Verifier::check_objects() {
   std::deque<Object> ahead;
   for (;;) {
     if (Status status = fill(ahead); !status.ok()) return status;
@@ -176,32 +213,54 @@ Status Verifier::check_slots() {
         got.status.answer != Answer::kCorrupt) {
       return to_status(got.status);
     }
-    check_slot(object.row, object.key, got);
+    if (Status status = check_object(object.row, object.key, got); !status.ok()) return status;
     object_done(got.bytes.size());
   }
 }
 
-void Verifier::check_slot(const SlotRow& row, const std::string& key, const GetResult& got) {
+// Whether an object may be gone: it was dead, or has died and was deleted since its row was read.
+bool Verifier::is_forgotten(const SlotRow& row) {
+  if (row.dead != 0) return true;
+  const auto now = core_.view->slots(row.epoch, row.seq, 1);
+  if (!now) return false;
+  const bool there =
+      !now->empty() && now->front().epoch == row.epoch && now->front().seq == row.seq;
+  return there ? now->front().dead != 0 : !behind_.contains({row.epoch, row.seq});
+}
+
+Status Verifier::check_object(const SlotRow& row, const std::string& key, const GetResult& got) {
+  if (got.status.answer == Answer::kNotFound && is_forgotten(row)) return {};
   std::string what;
   auto header = decode_header(got.bytes);
   if (!got.status.ok()) {
     what = got.status.answer == Answer::kNotFound ? "the object is gone" : got.status.message;
   } else if (!header) {
     what = header.status().message();
-  } else if (slot_key(header->slot) != key || header->root != core_.root.id) {
-    what = "it is not the object that belongs there";
-  } else if (chain_known_ && header->prev.digest != last_.digest) {
-    what = "it does not follow the object before it";
   } else {
-    what = check_body(*header, got.bytes);
+    what = check_place(*header, key);
+    if (what.empty()) what = check_body(row, *header, got.bytes);
   }
   if (!what.empty()) damaged_slot(row, key, what);
+  if (is_segment(row.seq)) return {};  // stands beside the chain
   chain_known_ = header.ok() && slot_key(header->slot) == key;
   if (chain_known_) last_ = {header->slot, header_digest(*header, got.bytes)};
+  return {};
+}
+
+// A slot whose predecessor was forgotten, or is damaged, has no digest to be compared.
+std::string Verifier::check_place(const SlotHeader& header, const std::string& key) {
+  if (slot_key(header.slot) != key || header.root != core_.root.id) {
+    return "it is not the object that belongs there";
+  }
+  const bool known = chain_known_ && !is_segment(header.slot.seq) && header.prev.slot == last_.slot;
+  if (known && header.prev.digest != last_.digest) {
+    return "it does not follow the object before it";
+  }
+  return {};
 }
 
 // What is wrong with the object behind its header; empty: nothing.
-std::string Verifier::check_body(const SlotHeader& header, Bytes object) {
+std::string Verifier::check_body(const SlotRow& row, const SlotHeader& header, Bytes object) {
   if (object.size() != header.object_bytes()) {
     return "it has " + std::to_string(object.size()) + " bytes, and not " +
            std::to_string(header.object_bytes());
@@ -210,7 +269,30 @@ std::string Verifier::check_body(const SlotHeader& header, Bytes object) {
   if (sha256(body) != header.body_digest) return "its body does not match its digest";
   const auto index = decode_index(header, body.first(header.index_bytes));
   if (!index) return index.status().message();
-  return check_runs(header, *index, object);
+  std::string what = check_runs(header, *index, object);
+  if (!what.empty()) return what;
+  const auto rows = check_rows(row, *index);
+  return rows ? *rows : rows.status().message();
+}
+
+// Whatever the view says to lie in the object lies there.
+Result<std::string> Verifier::check_rows(const SlotRow& row, const SlotIndex& index) {
+  LogId log = 0;
+  for (Lsn lsn = 0;;) {
+    const auto runs = core_.view->runs_in({row.epoch, row.seq}, log, lsn, kPage);
+    if (!runs) return runs.status();
+    for (const RunRow& run : *runs) {
+      const Run* found = index.run_of(run.log);
+      if (found == nullptr || found->lsn_first != run.lsn_first || found->count != run.count) {
+        return "it does not hold LSN " + std::to_string(run.lsn_first) + " to " +
+               std::to_string(run.lsn_first + run.count - 1) + " of log " +
+               std::to_string(run.log) + ", as the view says";
+      }
+    }
+    if (runs->size() < kPage) return std::string();
+    log = runs->back().log;
+    lsn = runs->back().lsn_first + 1;
+  }
 }
 
 std::string Verifier::check_runs(const SlotHeader& header, const SlotIndex& index, Bytes object) {
@@ -231,13 +313,7 @@ std::string Verifier::check_runs(const SlotHeader& header, const SlotIndex& inde
 
 std::string Verifier::check_run(const SlotHeader& header, const SlotIndex& index, const Run& run,
                                 const std::vector<BlockPtr>& blocks) {
-  Lsn& next = lsn_next_.try_emplace(run.log, run.lsn_first).first->second;
-  if (next != run.lsn_first) {
-    return "log " + std::to_string(run.log) + " goes on at LSN " + std::to_string(run.lsn_first) +
-           ", and not at " + std::to_string(next);
-  }
-  next = run.lsn_first + run.count;
-  int64_t time = INT64_MIN;
+  int64_t time = run.time_first_ms;
   for (uint32_t i = run.piece_first; i < run.piece_first + run.pieces; ++i) {
     const Piece& piece = index.pieces[i];
     EntryCursor cursor(blocks[piece.block],
@@ -251,15 +327,81 @@ std::string Verifier::check_run(const SlotHeader& header, const SlotIndex& index
       time = entry.time_ms;
     }
     if (count != piece.count) return "a block has another number of entries than the index says";
+    if (time != piece.time_last_ms) return "an entry has another time than the index says";
   }
   return {};
 }
+
+// ------------------------------------------------------------------------------------- the logs
+
+Status Verifier::check_logs() {
+  const auto logs = core_.all_logs();
+  if (!logs) return logs.status();
+  for (const LogStatePtr& log : *logs) {
+    if (Status status = core_.usable(); !status.ok()) return status;
+    if (Status status = check_log(*log); !status.ok()) return status;
+  }
+  return {};
+}
+
+// The runs of a log follow each other without a gap. What is truncated or gathered in a segment
+// meanwhile changes what the next page begins with: it holds the LSN all the same.
+Status Verifier::check_log(LogState& log) {
+  const LogRow row = [&] {
+    MutexLock lock(core_.mutex);
+    return log.row;
+  }();
+  for (Lsn next = row.lsn_first; next < row.lsn_next;) {
+    const auto runs = core_.runs_from(log, next, kPage);
+    if (!runs) return runs.status();
+    const Lsn begin = next;
+    const RunRow* behind = nullptr;
+    for (const RunRow& run : *runs) {
+      const bool holds = run.lsn_first == next || (next == begin && run.lsn_first < next);
+      if (!holds) {
+        behind = &run;
+        break;
+      }
+      next = run.lsn_first + run.count;
+    }
+    if (next != begin) continue;
+    next = lsn_first_now(log);
+    if (next > begin) continue;  // truncated, or dropped
+    const Lsn last = (behind == nullptr ? row.lsn_next : behind->lsn_first) - 1;
+    const RunRow end{log.id, row.lsn_next, 0, end_.slot.epoch, end_.slot.seq, 0, 0, 0, 0};
+    return gap(row, begin, last, behind == nullptr ? end : *behind);
+  }
+  return {};
+}
+
+// kNumberEnd: the log is gone.
+Lsn Verifier::lsn_first_now(const LogState& log) {
+  const auto now = core_.find_log(log.name);
+  if (!now) return 0;
+  if (*now == nullptr || (*now)->id != log.id) return kNumberEnd;
+  MutexLock lock(core_.mutex);
+  return (*now)->row.lsn_first;
+}
+
+Status Verifier::gap(const LogRow& log, Lsn first, Lsn last, const RunRow& behind) {
+  auto key = key_of(behind.epoch, behind.seq);
+  if (!key) return key.status();
+  ++damages_;
+  const Damage damage{*std::move(key), "no object holds the entries before it", log.name, first,
+                      last};
+  at_.damage = &damage;
+  if (progress_) progress_(at_);
+  at_.damage = nullptr;
+  return {};
+}
+
+// -------------------------------------------------------------------------------- checkpoints, all
 
 Status Verifier::check_checkpoints() {
   Walker walker(core_, Cause::kVerify, std::nullopt, false);
   auto keys = walker.checkpoints();
   if (!keys) return keys.status();
-  at_.objects_total += keys->size();
+  at_.objects_total = at_.objects_done + keys->size();
   for (const std::string& key : *keys) {
     const GetResult got = ask_.get(key);
     if (got.status.answer == Answer::kNotFound) continue;  // replaced by a newer one
@@ -283,12 +425,14 @@ Status Verifier::run() {
   if (core_.writer != nullptr) (void)core_.keeper->drain(kNever);
   {
     MutexLock lock(core_.mutex);
-    const ViewHead& head = core_.ledger.head();
-    end_ = head.last;
-    at_.objects_total = 1 + head.slots;
+    end_ = core_.ledger.head().last;
+    for (const SlotRow& row : core_.ledger.slots_behind()) behind_[{row.epoch, row.seq}] = row;
   }
+  at_.objects_total = 1;
+  if (Status status = count_rows(); !status.ok()) return status;
   if (Status status = check_root(); !status.ok()) return status;
-  if (Status status = check_slots(); !status.ok()) return status;
+  if (Status status = check_objects(); !status.ok()) return status;
+  if (Status status = check_logs(); !status.ok()) return status;
   if (Status status = check_checkpoints(); !status.ok()) return status;
   if (damages_ == 0) return {};
   return Status(Code::kCorrupt, "verify " + core_.url + ": " + std::to_string(damages_) +

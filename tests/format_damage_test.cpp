@@ -102,7 +102,8 @@ bool repair_slot_and_index(ByteVector& object) {
   return repair_slot(object, true);
 }
 
-constexpr const char* kSlots[] = {"one_log", "many_logs", "closed", "fence", "compressed"};
+constexpr const char* kSlots[] = {"one_log",    "many_logs", "closed", "fence",
+                                  "compressed", "segment",   "upkeep"};
 
 // A change of a header, with a right checksum.
 Status with_header(std::string_view name, const std::function<void(SlotHeader&)>& change) {
@@ -271,6 +272,15 @@ TEST_CASE("C30: a header that contradicts itself is refused") {
   refuses("fence", [](SlotHeader& h) { h.entries = 1; });
   refuses("fence", [](SlotHeader& h) { h.body_bytes = 1; });
   refuses("fence", [](SlotHeader& h) { h.closed = true; });
+  CHECK(with_header("segment", [](SlotHeader&) {}).ok());
+  refuses("segment", [](SlotHeader& h) { h.slot.seq = kSegmentFirst + kSeqMax + 1; });
+  refuses("segment", [](SlotHeader& h) { h.slot.seq = kSegmentFirst - 1; });
+  refuses("segment", [](SlotHeader& h) { h.author ^= 1; });
+  refuses("segment", [](SlotHeader& h) { h.prev.slot.epoch = 1; });
+  refuses("segment", [](SlotHeader& h) { h.prev.digest[31] = std::byte{1}; });
+  refuses("segment", [](SlotHeader& h) { h.closed = true; });
+  refuses("segment", [](SlotHeader& h) { h.entries = 0; });
+  refuses("segment", [](SlotHeader& h) { h.index_bytes = 0; });
 }
 
 // -------------------------------------------------------------------------------------- the index
@@ -361,6 +371,125 @@ TEST_CASE(
   CHECK_CODE(record({2, 12, 1, kNumberEnd + 1, 0}), Code::kCorrupt);
   CHECK(record({1, 515, 1, 512}, std::string(512, 'n')).ok());
   CHECK_CODE(record({1, 516, 1, 513}, std::string(513, 'n')), Code::kCorrupt);
+}
+
+namespace {
+
+// What decoding a record of that type with these numbers as its body says.
+Status record_status(RecordType type, const ByteVector& body) {
+  ByteVector out = varints({1, static_cast<uint64_t>(type), body.size()});
+  put_bytes(out, body);
+  put_bytes(out, varints({0, 0}));
+  return index_of(out, 0, 0).status();
+}
+Status record_status(RecordType type, std::initializer_list<uint64_t> body) {
+  return record_status(type, varints(body));
+}
+ByteVector named(std::initializer_list<uint64_t> before, std::string_view name,
+                 std::initializer_list<uint64_t> after) {
+  ByteVector out = varints(before);
+  put_text(out, name);
+  put_bytes(out, varints(after));
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("C30: retention and cursors that cannot be are refused") {
+  const auto retain = [](std::initializer_list<uint64_t> body) {
+    return record_status(RecordType::kRetain, body);
+  };
+  CHECK(retain({1, 0, 0, 0, 0, 0}).ok());
+  CHECK(retain({1, kNumberEnd - 1, UINT64_MAX, 1, kNumberEnd - 1, UINT64_MAX}).ok());
+  CHECK_CODE(retain({0, 0, 0, 0, 0, 0}), Code::kCorrupt);
+  CHECK_CODE(retain({kNumberEnd, 0, 0, 0, 0, 0}), Code::kCorrupt);
+  CHECK_CODE(retain({1, kNumberEnd, 0, 0, 0, 0}), Code::kCorrupt);
+  CHECK_CODE(retain({1, 0, 0, 2, 0, 0}), Code::kCorrupt);
+  CHECK_CODE(retain({1, 0, 0, 0, kNumberEnd, 0}), Code::kCorrupt);
+  CHECK_CODE(retain({1, 0, 0, 0, 0}), Code::kCorrupt);
+  CHECK_CODE(retain({1, 0, 0, 0, 0, 0, 0}), Code::kCorrupt);
+
+  const auto cursor = [](LogId log, size_t name_bytes, uint64_t committed) {
+    return record_status(RecordType::kCursor,
+                         named({log}, std::string(name_bytes, 'n'), {committed, 1}));
+  };
+  CHECK(cursor(1, 1, 0).ok());
+  CHECK(cursor(kNumberEnd - 1, 128, kNumberEnd - 1).ok());
+  CHECK_CODE(cursor(0, 1, 0), Code::kCorrupt);
+  CHECK_CODE(cursor(1, 0, 0), Code::kCorrupt);
+  CHECK_CODE(cursor(1, 129, 0), Code::kCorrupt);
+  CHECK_CODE(cursor(1, 1, kNumberEnd), Code::kCorrupt);
+  CHECK_CODE(record_status(RecordType::kCursor, named({1}, "n", {0})), Code::kCorrupt);
+  CHECK_CODE(record_status(RecordType::kCursor, named({1}, "n", {0, 0, 0})), Code::kCorrupt);
+
+  CHECK(record_status(RecordType::kCursorDrop, named({1}, "n", {})).ok());
+  CHECK_CODE(record_status(RecordType::kCursorDrop, named({1}, "", {})), Code::kCorrupt);
+  CHECK_CODE(record_status(RecordType::kCursorDrop, named({0}, "n", {})), Code::kCorrupt);
+  CHECK_CODE(record_status(RecordType::kCursorDrop, named({1}, std::string(129, 'n'), {})),
+             Code::kCorrupt);
+}
+
+TEST_CASE("C30: publications that cannot be are refused") {
+  const auto publish = [](std::initializer_list<uint64_t> body) {
+    return record_status(RecordType::kPublish, body);
+  };
+  //   number, bytes, entries, runs; step, first, count, bytes before, bytes, first time, span
+  CHECK(publish({0, 500, 9, 1, 1, 1, 9, 0, 9, 0, 0}).ok());
+  CHECK(publish({kSeqMax, uint64_t{1} << 40, 9, 1, 1, 1, 5, 1, UINT64_MAX - 1, 0, 0}).ok());
+  CHECK(publish({0, 500, 9, 2, 1, 1, 4, 0, 9, 0, 0, 1, 1, 5, 0, 9, 0, 0}).ok());
+  CHECK_CODE(publish({kSeqMax + 1, 500, 9, 1, 1, 1, 9, 0, 9, 0, 0}), Code::kCorrupt);
+  CHECK_CODE(publish({0, 0, 9, 1, 1, 1, 9, 0, 9, 0, 0}), Code::kCorrupt);
+  CHECK_CODE(publish({0, (uint64_t{1} << 40) + 1, 9, 1, 1, 1, 9, 0, 9, 0, 0}), Code::kCorrupt);
+  CHECK_CODE(publish({0, 500, 9, 0}), Code::kCorrupt);                       // of nothing
+  CHECK_CODE(publish({0, 500, 8, 1, 1, 1, 9, 0, 9, 0, 0}), Code::kCorrupt);  // too many
+  CHECK_CODE(publish({0, 500, 9, 1, 0, 1, 9, 0, 9, 0, 0}), Code::kCorrupt);  // no log
+  CHECK_CODE(publish({0, 500, 9, 1, 1, 0, 9, 0, 9, 0, 0}), Code::kCorrupt);  // LSN 0
+  CHECK_CODE(publish({0, 500, 9, 1, 1, 1, 0, 0, 9, 0, 0}), Code::kCorrupt);  // no entry
+  CHECK_CODE(publish({0, 500, 9, 1, 1, 1, 9, 2, UINT64_MAX - 1, 0, 0}), Code::kCorrupt);
+  CHECK_CODE(publish({0, 500, 9, 1, kNumberEnd, 1, 9, 0, 9, 0, 0}), Code::kCorrupt);
+  CHECK_CODE(publish({0, 500, 9, 1, 1, kNumberEnd - 5, 9, 0, 9, 0, 0}), Code::kCorrupt);
+  CHECK_CODE(publish({0, 500, UINT64_MAX, 1, 1, 2, UINT64_MAX, 0, 9, 0, 0}), Code::kCorrupt);
+  CHECK_CODE(publish({0, 500, 9, 2, 1, 1, 4, 0, 9, 0, 0, 0, 5, 4, 9, 9, 0, 0}), Code::kCorrupt);
+  for (const uint64_t count : {uint64_t{2}, uint64_t{1} << 40, UINT64_MAX}) {
+    CHECK_CODE(publish({0, 500, 9, count, 1, 1, 1, 0, 9, 0, 0}), Code::kCorrupt);
+  }
+}
+
+TEST_CASE("C30: what was forgotten cannot be more than there can be") {
+  const auto forget = [](std::initializer_list<uint64_t> body) {
+    return record_status(RecordType::kForget, body);
+  };
+  //   bytes, ranges; kind, epoch, number, count
+  CHECK(forget({0, 1, 0, 1, 0, 1}).ok());
+  CHECK(forget({UINT64_MAX, 2, 1, UINT32_MAX, kSeqMax, 1, 0, 1, 0, kForgottenMax - 1}).ok());
+  CHECK_CODE(forget({0, 0}), Code::kCorrupt);
+  CHECK_CODE(forget({0, 1, 2, 1, 0, 1}), Code::kCorrupt);                  // no such kind
+  CHECK_CODE(forget({0, 1, 0, 0, 0, 1}), Code::kCorrupt);                  // no epoch
+  CHECK_CODE(forget({0, 1, 0, uint64_t{1} << 32, 0, 1}), Code::kCorrupt);  // no such epoch
+  CHECK_CODE(forget({0, 1, 0, 1, 0, 0}), Code::kCorrupt);                  // of nothing
+  CHECK_CODE(forget({0, 1, 0, 1, kSeqMax + 1, 1}), Code::kCorrupt);        // no such number
+  CHECK_CODE(forget({0, 1, 0, 1, kSeqMax, 2}), Code::kCorrupt);            // past the last
+  CHECK_CODE(forget({0, 1, 1, 1, 0, kForgottenMax + 1}), Code::kCorrupt);  // too many
+  CHECK_CODE(forget({0, 2, 0, 1, 0, kForgottenMax, 0, 2, 0, 1}), Code::kCorrupt);
+  CHECK_CODE(forget({0, 1, 0, 1, 0, UINT64_MAX}), Code::kCorrupt);
+  CHECK_CODE(forget({0, 2, 0, 1, 0, 1}), Code::kCorrupt);  // one is missing
+  CHECK_CODE(forget({0, UINT64_MAX, 0, 1, 0, 1}), Code::kCorrupt);
+}
+
+TEST_CASE("C30: a segment holds entries only") {
+  const DecodedSlot segment = *decode_slot(sample("segment").bytes);
+  SlotIndex index = segment.index;
+  const auto status_with = [&] {
+    ByteVector bytes = encode_index(index, segment.header.time_base_ms);
+    SlotHeader header = segment.header;
+    header.body_bytes += bytes.size() - header.index_bytes;
+    header.index_bytes = static_cast<uint32_t>(bytes.size());
+    header.index_crc = crc32c(bytes);
+    return decode_index(header, bytes).status();
+  };
+  CHECK(status_with().ok());
+  index.records.push_back({RecordType::kDrop, 1, "", 0, 0});
+  CHECK_CODE(status_with(), Code::kCorrupt);
 }
 
 TEST_CASE("C30: descriptions of blocks: ways that are not known, and lengths that cannot be") {
@@ -529,22 +658,24 @@ Status with_view(const std::function<void(ViewDelta&)>& change) {
 }  // namespace
 
 TEST_CASE("C30: a checkpoint with any bit flipped, or cut anywhere, is refused") {
-  const ByteVector bytes = sample_checkpoint();
-  require_ok(checkpoint_status(bytes));
-  every_bit_flipped_is_refused(bytes, checkpoint_status);
-  every_cut_is_refused(bytes, checkpoint_status);
+  for (const ByteVector& bytes : {sample_checkpoint(), upkeep_checkpoint()}) {
+    require_ok(checkpoint_status(bytes));
+    every_bit_flipped_is_refused(bytes, checkpoint_status);
+    every_cut_is_refused(bytes, checkpoint_status);
+  }
 }
 
 TEST_CASE("C30: a change of a checkpoint with right checksums does no harm") {
-  const ByteVector bytes = sample_checkpoint();
-  every_change_with_right_checksums_is_harmless(bytes, checkpoint_status, repair_checkpoint);
-  const Bytes header = Bytes(bytes).first(kCheckpointHeaderBytes);
-  const ByteVector rows = decompressed(Bytes(bytes).subspan(kCheckpointHeaderBytes));
-  const auto decode = [&](Bytes changed) {
-    return checkpoint_status(checkpoint_of(header, {changed.begin(), changed.end()}));
-  };
-  every_change_with_right_checksums_is_harmless(rows, decode, [](ByteVector&) { return true; });
-  every_cut_is_refused(rows, decode);
+  for (const ByteVector& bytes : {sample_checkpoint(), upkeep_checkpoint()}) {
+    every_change_with_right_checksums_is_harmless(bytes, checkpoint_status, repair_checkpoint);
+    const Bytes header = Bytes(bytes).first(kCheckpointHeaderBytes);
+    const ByteVector rows = decompressed(Bytes(bytes).subspan(kCheckpointHeaderBytes));
+    const auto decode = [&](Bytes changed) {
+      return checkpoint_status(checkpoint_of(header, {changed.begin(), changed.end()}));
+    };
+    every_change_with_right_checksums_is_harmless(rows, decode, [](ByteVector&) { return true; });
+    every_cut_is_refused(rows, decode);
+  }
 }
 
 TEST_CASE("C30: a checkpoint of another version, or with flags, is refused by name") {
@@ -596,6 +727,74 @@ TEST_CASE("C30: rows of a checkpoint that contradict each other are refused") {
   refuses([](ViewDelta& v) { v.runs.back().count = 1'000'000; });
   refuses([](ViewDelta& v) { v.runs.back().count = 0; });
   refuses([](ViewDelta& v) { v.runs.front().count = 100; });
+  refuses([](ViewDelta& v) { v.runs.front().seq = kSeqMax + 1; });
+  refuses([](ViewDelta& v) { v.runs.front().seq = kSegmentFirst + kSeqMax + 1; });
+}
+
+TEST_CASE("C30: settings and objects of a checkpoint that cannot be are refused") {
+  const auto settings = [](std::vector<CursorRow> cursors) {
+    return with_view([&](ViewDelta& v) { v.logs[0].settings.cursors = std::move(cursors); });
+  };
+  CHECK(settings({{"a", 0, 0}, {"b", kNumberEnd - 1, INT64_MIN}}).ok());
+  CHECK_CODE(settings({{"b", 0, 0}, {"a", 0, 0}}), Code::kCorrupt);
+  CHECK_CODE(settings({{"a", 0, 0}, {"a", 0, 0}}), Code::kCorrupt);
+  CHECK_CODE(settings({{"", 0, 0}}), Code::kCorrupt);
+  CHECK_CODE(settings({{"a", kNumberEnd, 0}}), Code::kCorrupt);
+  CHECK_CODE(settings({{std::string(129, 'n'), 0, 0}}), Code::kCorrupt);
+  std::vector<CursorRow> most;
+  for (int i = 100; i < 200; ++i) {
+    most.push_back({std::string(125, 'n') + std::to_string(i), kNumberEnd - 1, INT64_MIN});
+  }
+  CHECK(settings(most).ok());
+  most.push_back({"o", 0, 0});
+  CHECK_CODE(settings(most), Code::kCorrupt);
+  CHECK_CODE(with_view([](ViewDelta& v) { v.logs[0].settings.retention.age = Duration{-1}; }),
+             Code::kCorrupt);
+
+  const auto object = [](Seq seq, uint64_t dead) {
+    return with_view([&](ViewDelta& v) { v.slots.push_back({9, seq, 100, 1, dead}); });
+  };
+  const uint64_t now = sample_view().head.slots;
+  CHECK(object(kSeqMax, now).ok());
+  CHECK(object(kSegmentFirst + kSeqMax, 0).ok());
+  CHECK(object(kSegmentFirst, now).ok());
+  CHECK_CODE(object(1, now + 1), Code::kCorrupt);  // it died later than now
+  CHECK_CODE(object(kSeqMax + 1, 0), Code::kCorrupt);
+  CHECK_CODE(object(kSeqMax + 1, 1), Code::kCorrupt);
+  CHECK_CODE(object(kSegmentFirst + kSeqMax + 1, 0), Code::kCorrupt);
+}
+
+TEST_CASE("C30: rows of settings and objects stand where they belong, and nowhere else") {
+  const ByteVector bytes = upkeep_checkpoint();
+  const Bytes header = Bytes(bytes).first(kCheckpointHeaderBytes);
+  const ByteVector start = varints({302, 5, 180, 1, 1, 2, 0xfedcba9876543210, 0, 0, 0});
+  const ByteVector log = named({1}, "a", {301, 1, 5, 0, 40, 0}),
+                   run = varints({2, 301, 1, 4, 1, 0, 0, 40, 0, 0});
+  const ByteVector settings = varints({4, 5, 0, 0, 0, 0, 0}),
+                   object = varints({5, 1, 1, 7, 100, 4, 0});
+  const ByteVector slot = varints({3, 1, 0, 100, 4}), end = varints({0});
+  const auto status_of = [&](std::initializer_list<const ByteVector*> rows) {
+    ByteVector all = start;
+    for (const ByteVector* row : rows) put_bytes(all, *row);
+    return checkpoint_status(checkpoint_of(header, all));
+  };
+  CHECK(status_of({&log, &settings, &run, &slot, &object, &end}).ok());
+  CHECK(status_of({&log, &settings, &end}).ok());
+  CHECK(status_of({&log, &object, &end}).ok());
+  CHECK_CODE(status_of({&log, &run, &slot, &end}), Code::kCorrupt);  // none of what was promised
+  CHECK_CODE(status_of({&settings, &log, &end}), Code::kCorrupt);
+  CHECK_CODE(status_of({&log, &settings, &settings, &end}), Code::kCorrupt);
+  CHECK_CODE(status_of({&log, &run, &settings, &end}), Code::kCorrupt);
+  CHECK_CODE(status_of({&log, &object, &settings, &end}), Code::kCorrupt);
+  CHECK_CODE(status_of({&log, &object, &slot, &end}), Code::kCorrupt);  // segments come last
+  CHECK_CODE(status_of({&log, &object, &object, &end}), Code::kCorrupt);
+  CHECK_CODE(status_of({&object, &log, &end}), Code::kCorrupt);
+  const ByteVector nothing = varints({4, 0, 0, 0, 0, 0, 0});  // settings that say nothing
+  CHECK_CODE(status_of({&log, &nothing, &end}), Code::kCorrupt);
+  const ByteVector plain = varints({5, 0, 1, 0, 100, 4, 0});  // an object that is a plain slot
+  CHECK_CODE(status_of({&log, &plain, &end}), Code::kCorrupt);
+  const ByteVector kind = varints({5, 2, 1, 0, 100, 4, 1});
+  CHECK_CODE(status_of({&log, &kind, &end}), Code::kCorrupt);
 }
 
 TEST_CASE("C30: numbers of a checkpoint that do not fit their fields are refused") {
@@ -626,6 +825,7 @@ TEST_CASE("C30: a checkpoint of many rows comes back whole") {
   ViewDelta delta = sample_view();
   for (LogId id = 1000; id < 5000; ++id) {
     delta.logs.push_back({id, "log " + std::to_string(id), 1, 4, 0, 30, kSampleTimeMs});
+    if (id % 3 != 0) delta.logs.back().settings.cursors = {{"c", id, 0}};
     for (Lsn lsn = 1; lsn < 4; ++lsn) {
       delta.runs.push_back({id, lsn, 1, 1, 1, (lsn - 1) * 10, 10, kSampleTimeMs, kSampleTimeMs});
     }

@@ -1,6 +1,7 @@
 #include "tests/format_samples.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "engine/checkpoint.h"
@@ -116,6 +117,19 @@ ByteVector ChainMaker::fence(Nonce author) {
   return object;
 }
 
+ByteVector ChainMaker::segment(BatchMaker& maker, uint64_t number, uint32_t block_bytes,
+                               int level) const {
+  Batch& batch = maker.batch();
+  batch.header.kind = SlotKind::kSegment;
+  batch.header.root = root_;
+  batch.header.slot = {next_.epoch, next_.owner, kSegmentFirst + number};
+  batch.header.author = next_.owner;
+  const auto pool = std::make_shared<BlockPool>(block_bytes, 0);
+  seal(batch, block_bytes, level, *pool);
+  encode_header(batch.header, batch.body->data());
+  return *batch.body;
+}
+
 RootObject sample_root() {
   RootObject root;
   for (size_t i = 0; i < root.id.size(); ++i) root.id[i] = static_cast<std::byte>(i * 0x11);
@@ -159,8 +173,53 @@ void fill_compressed(BatchMaker& maker) {
   }
 }
 
-std::vector<SampleObject> make_objects() {
-  std::vector<SampleObject> out;
+constexpr uint64_t kSegmentNumber = 7;
+
+void fill_segment(BatchMaker& maker) {
+  const Property host[] = {{"host", "web1"}, {"empty", ""}};
+  maker.entry(1, 1, kSampleTimeMs, "first");
+  maker.entry(1, 1, kSampleTimeMs + 5, "", host);
+  maker.entry(1, 1, kSampleTimeMs + 5, "");
+  maker.entry(1, 1, kSampleTimeMs + 1000, "the fourth entry stands in the second block");
+  maker.entry(2, 1, kSampleTimeMs + 90'000, "from the future");
+  maker.entry(2, 1, kSampleTimeMs + 90'000, "the same time again");
+}
+
+// The runs of that segment.
+std::vector<RunRow> segment_runs() {
+  constexpr Seq kSeq = kSegmentFirst + kSegmentNumber;
+  return {{1, 1, 4, 2, kSeq, 0, 65, kSampleTimeMs, kSampleTimeMs + 1000},
+          {2, 1, 2, 2, kSeq, 0, 34, kSampleTimeMs + 90'000, kSampleTimeMs + 90'000}};
+}
+
+constexpr Retention kSampleRetention{Duration{604'800'000}, 1'000'000'000, true,
+                                     Duration{86'400'000}, 0};
+
+void fill_upkeep(BatchMaker& maker, uint64_t segment_bytes) {
+  Record retain{RecordType::kRetain, 1, "", 0, 0};
+  retain.retention = kSampleRetention;
+  maker.record(retain);
+  maker.record({RecordType::kCursor, 1, "billing", 7, 0, kSampleTimeMs + 2'002});
+  maker.record({RecordType::kCursor, 2, "\xe2\x82\xac", 0, 0, -1});
+  maker.record({RecordType::kCursorDrop, 2, "\xe2\x82\xac", 0, 0});
+  Record publish{RecordType::kPublish, 0, "", 0, 0};
+  publish.segment = {0, kSegmentFirst + kSegmentNumber, segment_bytes, 6};
+  publish.runs = segment_runs();
+  for (RunRow& run : publish.runs) run.epoch = run.seq = 0;
+  maker.record(publish);
+  Record forget{RecordType::kForget, 0, "", 0, 0};
+  forget.segment.bytes = 1'234;
+  forget.objects = {{1, 0, 2}, {1, kSegmentFirst, 300}, {2, kSegmentFirst + kSeqMax, 1}};
+  maker.record(forget);
+}
+
+struct Samples {
+  std::vector<SampleObject> journal, upkeep;
+};
+
+Samples make_objects() {
+  Samples samples;
+  std::vector<SampleObject>& out = samples.journal;
   ChainMaker chain(sample_root());
   const auto add = [&](std::string name, auto make) {
     const std::string key = slot_key(chain.next());
@@ -187,20 +246,39 @@ std::vector<SampleObject> make_objects() {
     fill_compressed(maker);
     return chain.fragment(maker, 1024, 1);
   });
-  return out;
+  BatchMaker gathered(kSampleTimeMs + 90'000, 256), upkeep(kSampleTimeMs + 200'000, 256);
+  fill_segment(gathered);
+  const SlotId segment{chain.next().epoch, chain.next().owner, kSegmentFirst + kSegmentNumber};
+  samples.upkeep.push_back(
+      {"segment", slot_key(segment), chain.segment(gathered, kSegmentNumber, 64, 0)});
+  fill_upkeep(upkeep, samples.upkeep[0].bytes.size());
+  const std::string key = slot_key(chain.next());
+  samples.upkeep.push_back({"upkeep", key, chain.fragment(upkeep, 64, 0)});
+  return samples;
+}
+
+const Samples& samples() {
+  static const Samples samples = make_objects();
+  return samples;
 }
 
 }  // namespace
 
 std::vector<SampleObject> sample_objects() {
-  static const std::vector<SampleObject> objects = make_objects();
-  return objects;
+  return samples().journal;
+}
+
+std::vector<SampleObject> upkeep_objects() {
+  return samples().upkeep;
 }
 
 const SampleObject& sample(std::string_view name) {
-  static const std::vector<SampleObject> objects = make_objects();
-  return *std::find_if(objects.begin(), objects.end(),
-                       [name](const SampleObject& each) { return each.name == name; });
+  for (const auto* objects : {&samples().journal, &samples().upkeep}) {
+    for (const SampleObject& each : *objects) {
+      if (each.name == name) return each;
+    }
+  }
+  std::abort();  // a test asks for what there is
 }
 
 ViewDelta sample_view() {
@@ -221,6 +299,25 @@ ViewDelta sample_view() {
 ByteVector sample_checkpoint() {
   MemView view(std::make_shared<MemViewData>());
   if (!view.apply(sample_view()).ok()) return {};
+  auto encoded = encode_checkpoint(view, 1);
+  return encoded ? *std::move(encoded) : ByteVector();
+}
+
+ViewDelta upkeep_view() {
+  ViewDelta delta = sample_view();
+  for (LogRow& log : delta.logs) {
+    if (log.id == 1) log.settings = {kSampleRetention, {}};
+    if (log.id != 301) log.settings.cursors = {{"billing", 7, kSampleTimeMs}, {"mail", 0, -1}};
+  }
+  delta.published = segment_runs();
+  delta.slots.push_back({2, kSegmentFirst + kSegmentNumber, 345, 6});
+  delta.slots[0].dead = delta.head.slots;
+  return delta;
+}
+
+ByteVector upkeep_checkpoint() {
+  MemView view(std::make_shared<MemViewData>());
+  if (!view.apply(upkeep_view()).ok()) return {};
   auto encoded = encode_checkpoint(view, 1);
   return encoded ? *std::move(encoded) : ByteVector();
 }

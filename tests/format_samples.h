@@ -35,6 +35,8 @@ class ChainMaker {
   explicit ChainMaker(const RootObject& root);
   ByteVector fragment(BatchMaker& maker, uint32_t block_bytes, int level, bool closed = false);
   ByteVector fence(Nonce author);
+  // Of the epoch that the next slot is in; its number is from 0.
+  ByteVector segment(BatchMaker& maker, uint64_t number, uint32_t block_bytes, int level) const;
   const SlotId& next() const { return next_; }
   const Position& last() const { return last_; }
 
@@ -53,6 +55,9 @@ struct SampleObject {
 // types, runs across blocks, times back and forth · closed: nothing but the end of an owner ·
 // fence · compressed: blocks by zstd, behind the fence.
 std::vector<SampleObject> sample_objects();
+// What goes on behind them: segment: entries of two logs, gathered · upkeep: a slot with the
+// records that keep a log small.
+std::vector<SampleObject> upkeep_objects();
 const SampleObject& sample(std::string_view name);
 
 inline constexpr int64_t kSampleTimeMs = 1'700'000'000'000;
@@ -60,6 +65,9 @@ RootObject sample_root();
 // What replaying those slots gives, and the checkpoint of it.
 ViewDelta sample_view();
 ByteVector sample_checkpoint();
+// That view with settings, a segment and a dead slot; and the checkpoint of it.
+ViewDelta upkeep_view();
+ByteVector upkeep_checkpoint();
 
 // A slot, decoded as far as a reader does it. `object` must outlive it.
 struct DecodedSlot {

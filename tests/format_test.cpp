@@ -89,6 +89,7 @@ TEST_CASE("C30: every object is stored in the golden bytes") {
     if (object.name == "compressed") continue;  // zstd's versions differ
     check_golden(object.name, object.bytes);
   }
+  for (const SampleObject& object : upkeep_objects()) check_golden(object.name, object.bytes);
 }
 
 TEST_CASE("C30: the golden root is read as what was written") {
@@ -217,6 +218,92 @@ TEST_CASE("C30: the golden end of an owner, and the golden fence") {
   CHECK(fence.header.index_crc == 0);
 }
 
+TEST_CASE("C30: a golden segment is read as a fragment is, and stands behind no slot") {
+  const DecodedSlot segment = decoded(golden("segment"));
+  CHECK(segment.header.kind == SlotKind::kSegment);
+  CHECK(segment.header.slot == SlotId{2, segment.header.author, kSegmentFirst + 7});
+  CHECK(slot_key(segment.header.slot) == sample("segment").key);
+  CHECK(segment.header.prev == Position{});
+  CHECK(segment.header.entries == 6);
+  CHECK(segment.index.records.empty());
+  REQUIRE(segment.index.runs.size() == 2);
+  CHECK(segment.index.runs[0].lsn_first == 1);
+  CHECK(texts_of(entries_of(segment, 1)) ==
+        std::vector<std::string>{"first", "", "", "the fourth entry stands in the second block"});
+  CHECK(entries_of(segment, 1)[1].property("host") == "web1");
+  CHECK(times_of(entries_of(segment, 1)) == std::vector<int64_t>{0, 5, 5, 1000});
+  CHECK(times_of(entries_of(segment, 2)) == std::vector<int64_t>{90'000, 90'000});
+}
+
+TEST_CASE("C30: the golden records that keep a log small are read") {
+  const DecodedSlot slot = decoded(golden("upkeep"));
+  const std::vector<Record>& records = slot.index.records;
+  REQUIRE(records.size() == 6);
+  CHECK(records[0].type == RecordType::kRetain);
+  CHECK(records[0].log == 1);
+  CHECK(records[0].retention ==
+        Retention{std::chrono::hours(7 * 24), 1'000'000'000, true, std::chrono::hours(24), 0});
+  CHECK(records[1].type == RecordType::kCursor);
+  CHECK(records[1].name == "billing");
+  CHECK(records[1].lsn_first == 7);
+  CHECK(records[1].time_ms == kSampleTimeMs + 2'002);
+  CHECK(records[2].log == 2);
+  CHECK(records[2].lsn_first == 0);
+  CHECK(records[2].time_ms == -1);
+  CHECK(records[3].type == RecordType::kCursorDrop);
+  CHECK(records[3].name == records[2].name);
+  CHECK(records[4].type == RecordType::kPublish);
+  CHECK(records[4].segment == SlotRow{0, kSegmentFirst + 7, golden("segment").size(),
+                                      decoded(golden("segment")).header.entries});
+  REQUIRE(records[4].runs.size() == 2);
+  CHECK(records[4].runs[0] == RunRow{1, 1, 4, 0, 0, 0, 65, kSampleTimeMs, kSampleTimeMs + 1'000});
+  CHECK(records[4].runs[1] ==
+        RunRow{2, 1, 2, 0, 0, 0, 34, kSampleTimeMs + 90'000, kSampleTimeMs + 90'000});
+  CHECK(records[5].type == RecordType::kForget);
+  CHECK(records[5].segment.bytes == 1'234);
+  CHECK(records[5].objects == std::vector<ObjectRange>{{1, 0, 2},
+                                                       {1, kSegmentFirst, 300},
+                                                       {2, kSegmentFirst + kSeqMax, 1}});
+}
+
+TEST_CASE("C30: entries that are copied to another time base are the same entries") {
+  for (const char* name : {"one_log", "many_logs", "compressed"}) {
+    const DecodedSlot slot = decoded(golden(name));
+    for (const int64_t base : {INT64_MIN, int64_t{0}, kSampleTimeMs + 77, INT64_MAX}) {
+      for (const Piece& piece : slot.index.pieces) {
+        const BlockPtr& block = slot.blocks[piece.block];
+        const Bytes bytes = block->bytes().subspan(piece.offset, piece.bytes);
+        ByteVector copy(3, std::byte{9}), back;
+        REQUIRE(copy_entries(bytes, piece.count, slot.header.time_base_ms, base, copy));
+        CHECK(copy[2] == std::byte{9});
+        EntryCursor was(block, bytes, 1, slot.header.time_base_ms);
+        EntryCursor is(nullptr, Bytes(copy).subspan(3), 1, base);
+        Entry a, b;
+        while (!was.done()) {
+          REQUIRE(was.next(&a));
+          REQUIRE(is.next(&b));
+          CHECK(a.time_ms == b.time_ms);
+          CHECK((a.text() == b.text()));
+          CHECK(a.properties().size() == b.properties().size());
+        }
+        CHECK(is.done());
+        CHECK(copy_entries(Bytes(copy).subspan(3), piece.count, base, slot.header.time_base_ms,
+                           back));
+        CHECK(to_hex(back) == to_hex(bytes));
+        // Others than there are, or cut: nothing is left behind.
+        for (const uint64_t count : {uint64_t{0}, piece.count - 1, piece.count + 1, UINT64_MAX}) {
+          CHECK_FALSE(copy_entries(bytes, count, 0, 0, copy));
+        }
+        CHECK_FALSE(copy_entries(bytes.first(bytes.size() - 1), piece.count, 0, 0, back));
+        CHECK(back.size() == bytes.size());
+      }
+    }
+  }
+  ByteVector nothing;
+  CHECK(copy_entries({}, 0, 0, 0, nothing));
+  CHECK_FALSE(copy_entries({}, 1, 0, 0, nothing));
+}
+
 TEST_CASE("C30: golden blocks that zstd compressed are read") {
   const DecodedSlot slot = decoded(golden("compressed"));
   CHECK(slot.header.entries == 40);
@@ -307,17 +394,38 @@ TEST_CASE("C30: the golden checkpoint gives the view that the golden slots give"
   CHECK((head->epochs == loaded.head->epochs));
 }
 
+TEST_CASE("C30: the golden checkpoint with settings, segments and dead objects gives them all") {
+  LoadedView loaded(golden("upkeep_checkpoint"));
+  require_ok(loaded.head.status());
+  MemView wanted(std::make_shared<MemViewData>());
+  require_ok(wanted.apply(upkeep_view()));
+  CHECK((*wanted.head() == *loaded.view.head()));
+  CHECK((*wanted.logs("", 100) == *loaded.view.logs("", 100)));
+  CHECK((*wanted.slots(0, 0, 100) == *loaded.view.slots(0, 0, 100)));
+  for (const LogId log : {1, 2}) {
+    const auto runs = *loaded.view.runs(log, 1, 100);
+    CHECK((*wanted.runs(log, 1, 100) == runs));
+    CHECK(std::any_of(runs.begin(), runs.end(),
+                      [](const RunRow& run) { return is_segment(run.seq); }));
+  }
+  CHECK(loaded.view.logs_with_settings(0, 10)->size() == 2);
+  CHECK(loaded.view.dead(UINT64_MAX, 10)->size() == 1);
+}
+
 TEST_CASE("C30: a checkpoint is stored in the golden bytes, whatever zstd makes of its rows") {
-  const ByteVector was = golden("checkpoint"), now = sample_checkpoint();
-  REQUIRE(now.size() > kCheckpointTotalsAt);
-  const auto rows = [](const ByteVector& object) {
-    return to_hex(decompressed(Bytes(object).subspan(kCheckpointHeaderBytes)));
-  };
-  CHECK(rows(now) == rows(was));
-  // Of the header all but the payload's length and checksum, and the header's own.
-  CHECK(to_hex(Bytes(now).first(112)) == to_hex(Bytes(was).first(112)));
-  INFO("the object is now " << to_hex(now));
-  CHECK(decode_checkpoint_head(now).ok());
+  for (const bool upkeep : {false, true}) {
+    const ByteVector was = golden(upkeep ? "upkeep_checkpoint" : "checkpoint");
+    const ByteVector now = upkeep ? upkeep_checkpoint() : sample_checkpoint();
+    REQUIRE(now.size() > kCheckpointTotalsAt);
+    const auto rows = [](const ByteVector& object) {
+      return to_hex(decompressed(Bytes(object).subspan(kCheckpointHeaderBytes)));
+    };
+    CHECK(rows(now) == rows(was));
+    // Of the header all but the payload's length and checksum, and the header's own.
+    CHECK(to_hex(Bytes(now).first(112)) == to_hex(Bytes(was).first(112)));
+    INFO("the object is now " << to_hex(now));
+    CHECK(decode_checkpoint_head(now).ok());
+  }
 }
 
 // ----------------------------------------------------------------------------------- round trips
@@ -338,6 +446,22 @@ TEST_CASE("C30: names are written and read") {
   const SlotId last{UINT32_MAX, UINT64_MAX, kSeqMax};
   CHECK(parse_slot_key(slot_key(last), &read));
   CHECK(read == last);
+  SlotId segment = slot;
+  for (const Seq number : {Seq{0}, slot.seq, kSeqMax}) {
+    segment.seq = kSegmentFirst + number;
+    const std::string key = slot_key(segment);
+    CHECK(key == "s/0000001a-fedcba9876543210/" + hex_number(number, 12));
+    CHECK(epoch_prefix(segment) == "s/0000001a-fedcba9876543210/");
+    CHECK(parse_segment_key(key, &read));
+    CHECK(read == segment);
+    CHECK_FALSE(parse_slot_key(key, &read));
+  }
+  CHECK_FALSE(parse_segment_key(slot_key(slot), &read));
+  CHECK(has_name(kSeqMax));
+  CHECK_FALSE(has_name(kSeqMax + 1));
+  CHECK_FALSE(has_name(kSegmentFirst - 1));
+  CHECK(has_name(kSegmentFirst + kSeqMax));
+  CHECK_FALSE(has_name(kSegmentFirst + kSeqMax + 1));
 }
 
 TEST_CASE("C30: names that are none are passed over") {
@@ -354,6 +478,9 @@ TEST_CASE("C30: names that are none are passed over") {
         "xj/0000001a-fedcba9876543210/000000000abc"}) {
     CAPTURE(key);
     CHECK_FALSE(parse_slot_key(key, &slot));
+    std::string other = key;
+    if (other.starts_with("j")) other[0] = 's';
+    CHECK_FALSE(parse_segment_key(other, &slot));
   }
   for (const char* key :
        {"", "c/", "c/0000001a-000000000ab", "c/0000001a-0000000000abc", "c/0000001A-000000000abc",
@@ -399,7 +526,7 @@ TEST_CASE("C30: a header of any values comes back") {
 }
 
 TEST_CASE("C30: an index comes back, and is the same when it is written again") {
-  for (const char* name : {"one_log", "many_logs", "closed", "compressed"}) {
+  for (const char* name : {"one_log", "many_logs", "closed", "compressed", "segment", "upkeep"}) {
     CAPTURE(name);
     const ByteVector& bytes = sample(name).bytes;
     const DecodedSlot slot = decoded(bytes);

@@ -548,9 +548,10 @@ TEST_CASE("a row that is not what was written is kCorrupt though its page is who
         "UPDATE runs SET lsn_first = lsn_first + 1 WHERE log = 7 AND lsn_first < 300",
         "UPDATE epochs SET owner = 0 WHERE epoch = 2",
         "UPDATE epochs SET epoch = 4294967296 + epoch WHERE epoch = 2",
-        "UPDATE slots SET bytes = bytes - 1 WHERE seq = 91", "UPDATE meta SET stored_bytes = 0",
-        "UPDATE meta SET root_id = x'00'", "UPDATE notes SET value = 'other'",
-        "UPDATE logs SET sum = 0 WHERE id = 7"}) {
+        "UPDATE slots SET bytes = bytes - 1 WHERE seq = 91",
+        "UPDATE slots SET dead = 1 WHERE seq = 91", "UPDATE logs SET settings = x'00' WHERE id = 7",
+        "UPDATE meta SET stored_bytes = 0", "UPDATE meta SET root_id = x'00'",
+        "UPDATE notes SET value = 'other'", "UPDATE logs SET sum = 0 WHERE id = 7"}) {
     CAPTURE(sql);
     const TempDir directory;
     const std::string path = directory / "view";
@@ -861,6 +862,11 @@ TEST_CASE("numbers that would be ordered wrongly are refused, and change nothing
   refused([](ViewDelta& d) { d.runs[0].count = UINT64_MAX; });
   refused([](ViewDelta& d) { d.slots[0].seq = kTooLarge; });
   refused([](ViewDelta& d) { d.slots[0].seq = kTooLarge - 1; });
+  refused([](ViewDelta& d) { d.slots[0].dead = kTooLarge; });
+  refused([](ViewDelta& d) { d.published = {run_row(1, kTooLarge, 1)}; });
+  refused([](ViewDelta& d) { d.logs[0].settings.retention.age = Duration{-1}; });
+  refused([](ViewDelta& d) { d.logs[0].settings.cursors = {{"", 1, 1}}; });
+  refused([](ViewDelta& d) { d.logs[0].settings.cursors = {{"b", 1, 1}, {"a", 1, 1}}; });
   ViewDelta fits = change(2);
   fits.dropped = {kTooLarge, UINT64_MAX};  // nothing of these can be there
   must(view->apply(fits));
@@ -893,6 +899,39 @@ TEST_CASE("the file shrinks after much of it was deleted") {
   must(again->close());
   CHECK(fs::file_size(path) < full / 2);
   CHECK(all_of(*open_view(path)) == expected);
+}
+
+// What is appended, truncated and forgotten leaves nothing behind, however often.
+TEST_CASE("the file stays small for as long as what is in it does") {
+  const TempDir directory;
+  const std::string path = directory / "view";
+  auto view = open_view(path);
+  uintmax_t most = 0;
+  for (uint64_t n = 1; n <= 10'000; ++n) {
+    ViewDelta delta;
+    for (LogId id = 1; id <= 3; ++id) {
+      delta.logs.push_back(log_row(id, "log " + std::to_string(id), n, n + 1));
+      delta.logs.back().settings.cursors = {{"worker", n, static_cast<int64_t>(n)}};
+      delta.runs.push_back(run_row(id, n, 1));
+      delta.runs.back().seq = n;
+    }
+    delta.slots.push_back(slot_row(1, n));
+    if (n > 10) {
+      delta.slots.push_back(slot_row(1, n - 10));
+      delta.slots.back().dead = n;
+    }
+    if (n > 50) delta.forgotten.push_back({1, n - 50});
+    delta.head = head_of(n);
+    must(view->apply(delta));
+    if (n % 500 == 0) {
+      must(view->close());
+      most = std::max(most, fs::file_size(path));
+      view = open_view(path);
+    }
+  }
+  CHECK(most < 256u << 10);
+  CHECK(got(view->slots(0, 0, SIZE_MAX)).size() == 50);
+  CHECK(all_of(*view).runs.size() == 3);
 }
 
 TEST_CASE("whoever keeps a note may outlive the view") {

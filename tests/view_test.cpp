@@ -444,6 +444,109 @@ TEST_CASE("slots and epochs come in their order") {
   CHECK(got(view->epoch(UINT32_MAX)) == std::nullopt);
 }
 
+TEST_CASE("a published run takes the place of those within it, and of no others") {
+  ViewPlace view(each_view());
+  ViewDelta delta;
+  delta.logs = {log_row(1, "a", 5, 41), log_row(2, "b", 1, 31), log_row(3, "c", 21, 21)};
+  delta.runs = {run_row(1, 1, 10), run_row(1, 11, 10), run_row(1, 21, 10), run_row(1, 31, 10),
+                run_row(2, 1, 30)};
+  delta.dropped = {4};
+  const auto segment = [](LogId log, Lsn lsn_first, uint64_t count, uint64_t number) {
+    RunRow run = run_row(log, lsn_first, count);
+    run.seq = kSegmentFirst + number;
+    return run;
+  };
+  delta.published = {segment(1, 11, 10, 0), segment(1, 1, 25, 1),  // of the third run only a part
+                     segment(3, 11, 10, 1),                        // all truncated
+                     segment(4, 1, 10, 1), segment(9, 1, 10, 1)};  // gone, and never there
+  delta.slots = {slot_row(1, 1), slot_row(1, 11), slot_row(1, kSegmentFirst),
+                 slot_row(1, kSegmentFirst + 1), slot_row(2, 0)};
+  delta.head = head_of(1);
+  must(view->apply(delta));
+  view.reopen();
+  const std::vector<RunRow> left = {delta.published[1], delta.runs[2], delta.runs[3]};
+  CHECK(got(view->runs(1, 1, 10)) == left);
+  CHECK(firsts_of(got(view->runs(2, 1, 10))) == Lsns{1});
+  CHECK(got(view->runs(3, 1, 10)).empty());
+  CHECK(got(view->runs(4, 1, 10)).empty());
+  CHECK(got(view->runs(9, 1, 10)).empty());
+  const auto objects = got(view->objects(1, 1, 10));
+  REQUIRE(objects.size() == 5);
+  CHECK(objects[0].runs == 1);  // of log 2
+  CHECK(objects[0].entries == 30);
+  CHECK(objects[0].bytes == 300);
+  CHECK(objects[1].runs == 0);
+  CHECK(objects[2].row == delta.slots[2]);
+  CHECK(objects[2].runs == 0);
+  CHECK(objects[3].entries == 25);
+  CHECK(objects[4].row == delta.slots[4]);  // segments come last in their epoch
+  const std::vector<SlotRow> unused = {delta.slots[1], delta.slots[2], delta.slots[4]};
+  CHECK(got(view->unused(0, 0, 10)) == unused);
+  CHECK(got(view->unused(1, 12, 1)) == std::vector<SlotRow>{delta.slots[2]});
+  CHECK(got(view->runs_in({1, kSegmentFirst + 1}, 0, 0, 10)) ==
+        std::vector<RunRow>{delta.published[1]});
+  CHECK(got(view->runs_in({1, kSegmentFirst + 1}, 1, 2, 10)).empty());
+}
+
+TEST_CASE("dead objects are found by when they died, and are gone once they are forgotten") {
+  ViewPlace view(each_view());
+  ViewDelta delta;
+  const auto dead = [](Epoch epoch, Seq seq, uint64_t when) {
+    SlotRow row = slot_row(epoch, seq);
+    row.dead = when;
+    return row;
+  };
+  delta.slots = {dead(1, 0, 7), dead(1, 1, 9), slot_row(1, 2), dead(1, kSegmentFirst, 8),
+                 dead(2, 0, kKeyMax)};
+  delta.head = head_of(1);
+  must(view->apply(delta));
+  view.reopen();
+  CHECK(got(view->slots(0, 0, 10)) == delta.slots);
+  CHECK(got(view->unused(0, 0, 10)) == std::vector<SlotRow>{delta.slots[2]});
+  CHECK(got(view->dead(6, 10)).empty());
+  CHECK(got(view->dead(8, 10)) == std::vector<SlotRow>{delta.slots[0], delta.slots[3]});
+  CHECK(got(view->dead(8, 1)) == std::vector<SlotRow>{delta.slots[0]});
+  CHECK(got(view->dead(UINT64_MAX, 10)).size() == 4);
+  ViewDelta later;
+  later.slots = {dead(1, 2, 10)};
+  later.forgotten = {{1, 0}, {1, 2}, {1, kSegmentFirst}, {3, 3}};  // what is not there is no error
+  later.head = head_of(2);
+  must(view->apply(later));
+  must(view->apply(later));
+  view.reopen();
+  CHECK(got(view->slots(0, 0, 10)) == std::vector<SlotRow>{delta.slots[1], delta.slots[4]});
+  CHECK(got(view->dead(UINT64_MAX, 10)).size() == 2);
+}
+
+TEST_CASE("settings of a log come back, also all that a log can have, and are found") {
+  ViewPlace view(each_view());
+  ViewDelta delta;
+  LogRow most = log_row(3, "most");
+  most.settings.retention = {Duration::max(), UINT64_MAX, true, Duration::max(), UINT64_MAX};
+  for (int i = 100; i < 200; ++i) {
+    most.settings.cursors.push_back(
+        {std::string(125, 'c') + std::to_string(i), kKeyMax, i % 2 == 0 ? kTimeMin : kTimeMax});
+  }
+  LogRow little = log_row(1, "little");
+  little.settings.cursors = {{"a", 0, 0}};
+  delta.logs = {little, log_row(2, "none"), most};
+  delta.head = head_of(1);
+  must(view->apply(delta));
+  view.reopen();
+  CHECK(got(view->log_by_id(3)) == std::optional<LogRow>(most));
+  CHECK(got(view->logs_with_settings(0, 10)) == std::vector<LogRow>{little, most});
+  CHECK(got(view->logs_with_settings(1, 10)) == std::vector<LogRow>{most});
+  CHECK(got(view->logs_with_settings(0, 1)) == std::vector<LogRow>{little});
+  CHECK(got(view->logs_with_settings(UINT64_MAX, 10)).empty());
+  ViewDelta later;
+  most.settings = {};
+  later.logs = {most};
+  later.head = head_of(2);
+  must(view->apply(later));
+  CHECK(got(view->logs_with_settings(0, 10)) == std::vector<LogRow>{little});
+  CHECK(got(view->log_by_id(3)) == std::optional<LogRow>(most));
+}
+
 TEST_CASE("a view that was reset is a new one") {
   ViewPlace view(each_view());
   ViewDelta delta;
@@ -462,6 +565,51 @@ TEST_CASE("a view that was reset is a new one") {
   view.reopen();
   CHECK(all_of(*view) == before);
 }
+
+namespace {
+
+LogSettings some_settings(SimRandom& random) {
+  LogSettings settings;
+  if (random.chance(0.5)) {
+    settings.retention.age = Duration{static_cast<int64_t>(random.below(1'000))};
+    settings.retention.cursors = random.chance(0.5);
+    settings.retention.hold_bytes = random.below(2) * random.next();
+  }
+  for (uint64_t i = random.below(4); i > 0; --i) {
+    settings.cursors.push_back({"cursor " + std::to_string(9 - i), random.below(1'000), -5});
+  }
+  return settings;
+}
+
+// What a history does with the objects of a view: gathers runs of some log in a segment, and
+// forgets.
+void keep_up(SimRandom& random, MemView& model, uint64_t round, ViewDelta& delta) {
+  const auto epoch = static_cast<Epoch>(1 + round / 20);
+  for (const LogRow& log : got(model.logs("", SIZE_MAX))) {
+    if (!random.chance(0.2)) continue;
+    const auto runs = got(model.runs(log.id, random.below(log.lsn_next + 1), 1 + random.below(5)));
+    if (runs.empty()) continue;
+    RunRow all = runs.front();
+    all.count = runs.back().lsn_first + runs.back().count - all.lsn_first;
+    all.bytes = runs.back().bytes_begin + runs.back().bytes - all.bytes_begin;
+    all.time_last_ms = runs.back().time_last_ms;
+    all.epoch = epoch;
+    all.seq = kSegmentFirst + round;
+    delta.published.push_back(all);
+  }
+  if (!delta.published.empty()) {
+    delta.slots.push_back(slot_row(epoch, kSegmentFirst + round, 10, delta.published.size()));
+  }
+  for (SlotRow row : got(model.unused(0, 0, SIZE_MAX))) {
+    row.dead = round;
+    if (random.chance(0.3)) delta.slots.push_back(row);
+  }
+  for (const SlotRow& row : got(model.dead(round - random.below(5), 3))) {
+    delta.forgotten.push_back({row.epoch, row.seq});
+  }
+}
+
+}  // namespace
 
 // A history as a journal may give it: what the simulator's view makes of it is what all must.
 TEST_CASE("random deltas give the same answers as the simulator's view") {
@@ -502,6 +650,8 @@ TEST_CASE("random deltas give the same answers as the simulator's view") {
           const int64_t begin = now;
           now += static_cast<int64_t>(random.below(3));
           runs.push_back(run_row(log.id, log.lsn_next, count, begin, now));
+          runs.back().epoch = static_cast<Epoch>(1 + round / 20);
+          runs.back().seq = round;
           log.lsn_next += count;
         }
         if (random.chance(0.3)) {
@@ -510,11 +660,13 @@ TEST_CASE("random deltas give the same answers as the simulator's view") {
         for (const RunRow& run : runs) {
           if (run.lsn_first + run.count > log.lsn_first) delta.runs.push_back(run);
         }
+        if (random.chance(0.3)) log.settings = some_settings(random);
         delta.logs.push_back(log);
       }
       delta.slots.push_back(slot_row(static_cast<Epoch>(1 + round / 20), round, random.next()));
       delta.epochs.push_back(
           epoch_row(static_cast<Epoch>(1 + round / 20), random.next(), random.chance(0.5), round));
+      keep_up(random, model, round, delta);
       delta.head = head_of(round);
       must(view->apply(delta));
       must(model.apply(delta));
@@ -525,7 +677,18 @@ TEST_CASE("random deltas give the same answers as the simulator's view") {
         CHECK(got(view->runs(log.id, lsn, 2)) == got(model.runs(log.id, lsn, 2)));
         const int64_t t = now - static_cast<int64_t>(random.below(100));
         CHECK(got(view->run_at_time(log.id, t)) == got(model.run_at_time(log.id, t)));
+        CHECK(got(view->logs_with_settings(log.id, 2)) == got(model.logs_with_settings(log.id, 2)));
       }
+      const auto epoch = static_cast<Epoch>(1 + random.below(4));
+      const Seq seq = random.below(61) + random.below(2) * kSegmentFirst;
+      const LogId log = random.below(id_next);
+      const Lsn lsn = random.below(100);
+      CHECK(got(view->slots(epoch, seq, 3)) == got(model.slots(epoch, seq, 3)));
+      CHECK(got(view->unused(epoch, seq, 3)) == got(model.unused(epoch, seq, 3)));
+      CHECK(got(view->dead(seq, 2)) == got(model.dead(seq, 2)));
+      CHECK(got(view->runs_in({epoch, seq}, log, lsn, 3)) ==
+            got(model.runs_in({epoch, seq}, log, lsn, 3)));
+      CHECK(got(view->objects(epoch, seq, 3)).size() == got(model.objects(epoch, seq, 3)).size());
     }
   }
 }
