@@ -37,7 +37,7 @@ class Follower::Turn {
   Follower& follower_;
 };
 
-Status Follower::look() {
+Status Follower::look(bool check_ground) {
   {
     MutexLock lock(core_.mutex);
     while (looking_) core_.runtime->wait(lock, looked_, kNever);
@@ -45,7 +45,7 @@ Status Follower::look() {
   }
   const Turn turn(*this);
   bool news = false;
-  const Status status = walk(&news);
+  const Status status = walk(check_ground, &news);
   MutexLock lock(core_.mutex);
   const TimePoint now = core_.runtime->now();
   looked_at_ = now;
@@ -71,7 +71,7 @@ Status Follower::look_if_due(TimePoint* next) {
   return status;
 }
 
-Status Follower::walk(bool* news) {
+Status Follower::walk(bool check_ground, bool* news) {
   Walker walker(core_, Cause::kProbe, kPatience, true);
   Position before;
   bool slept;
@@ -90,11 +90,11 @@ Status Follower::walk(bool* news) {
   }
   if (*step == Walker::Step::kMisfit) {
     const Status misfit = walker.misfit();
-    const Status moved = check_ground(walker);
+    const Status moved = go_on_if_behind(walker);
     return moved.code() == Code::kNotFound ? misfit : moved;
   }
-  if (slept || last.epoch != before.slot.epoch) {
-    const Status moved = check_ground(walker);
+  if (check_ground || slept || last.epoch != before.slot.epoch) {
+    const Status moved = go_on_if_behind(walker);
     if (!moved.ok() && moved.code() != Code::kNotFound) return moved;
   }
   bool apply;
@@ -107,7 +107,7 @@ Status Follower::walk(bool* news) {
 }
 
 // kNotFound: the ground is what it was.
-Status Follower::check_ground(Walker& walker) {
+Status Follower::go_on_if_behind(Walker& walker) {
   auto keys = walker.checkpoints();
   if (!keys) return keys.status();
   const Status same(Code::kNotFound, "no checkpoint is ahead");

@@ -14,14 +14,15 @@ class Follower {
   explicit Follower(EngineCore& core) : core_(core), looked_at_(core.runtime->now()) {}
 
   // Looks for news now, all there are. Any thread; one looks, the others wait for it.
-  Status look();
+  // With `check_ground` also whether what it stands on was reclaimed.
+  Status look(bool check_ground = false);
   // The same for a subscriber that waits: looks when it is time to, and says when that is next.
   Status look_if_due(TimePoint* next);
 
  private:
   class Turn;
-  Status walk(bool* news);
-  Status check_ground(Walker& walker);
+  Status walk(bool check_ground, bool* news);
+  Status go_on_if_behind(Walker& walker);
   Result<bool> behind(Walker& walker, const std::string& newest);
   Status go_on_from_checkpoint(Walker& walker, const std::vector<std::string>& keys);
 

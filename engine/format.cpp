@@ -683,6 +683,7 @@ std::byte* store_entry(std::byte* at, int64_t time_delta_ms, Bytes properties, B
 
 bool copy_entries(Bytes piece, uint64_t count, int64_t time_base_ms, int64_t time_base_new_ms,
                   ByteVector& out, std::vector<CopiedEntry>* copied) {
+  const size_t bytes_before = out.size(), copied_before = copied->size();
   ByteParser in(piece);
   uint64_t left = count;
   for (; left > 0 && !in.done(); --left) {
@@ -698,7 +699,10 @@ bool copy_entries(Bytes piece, uint64_t count, int64_t time_base_ms, int64_t tim
     put_bytes(out, Bytes(rest, static_cast<size_t>(in.at() - rest)));
     copied->push_back({static_cast<uint32_t>(out.size() - begin), time_ms});
   }
-  return left == 0 && in.done();
+  if (left == 0 && in.done()) return true;
+  out.resize(bytes_before);
+  copied->resize(copied_before);
+  return false;
 }
 
 bool EntryCursor::parse(Entry* entry) {

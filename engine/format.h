@@ -199,7 +199,7 @@ std::byte* store_properties(std::byte* at, std::span<const Property> properties)
 std::byte* store_entry(std::byte* at, int64_t time_delta_ms, Bytes properties, Bytes payload);
 
 // Entries of a piece once more, with another time base, behind `out`; `copied` is told each one's
-// encoded size and time. False: they make no sense, or are not `count`.
+// encoded size and time. False: they make no sense, or are not `count`; then nothing is added.
 struct CopiedEntry {
   uint32_t bytes = 0;
   int64_t time_ms = 0;

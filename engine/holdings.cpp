@@ -141,7 +141,7 @@ class Accounting {
     Why why = Why::kCheckpoint;
     if (!core_.keeper->may_go(row)) {
       why = Why::kFence;
-    } else if (row.dead != 0 && !kept_.older.key.empty() && row.dead <= kept_.older.slots) {
+    } else if (row.dead != 0 && row.dead <= kept_.dead_max) {
       why = Why::kGrace;
     }
     Holding& holding = held(why);

@@ -282,9 +282,8 @@ Status Maintenance::checkpoint_twice() {
   const ViewKeeper::Kept kept = core_.keeper->kept();
   auto dead = core_.view->dead(kNumberEnd - 1, kRowsCounted);
   if (!dead) return core_.of_view(dead.status());
-  const bool fresh = std::any_of(dead->begin(), dead->end(), [&](const SlotRow& row) {
-    return kept.older.key.empty() || row.dead > kept.older.slots;
-  });
+  const bool fresh = std::any_of(dead->begin(), dead->end(),
+                                 [&](const SlotRow& row) { return row.dead > kept.dead_max; });
   if (!fresh) return {};
   const Status stored = await([this](Then then) {
     core_.writer->submit({}, [this, then = std::move(then)](const Result<Lsn>& result) {
@@ -293,6 +292,21 @@ Status Maintenance::checkpoint_twice() {
     });
   });
   return stored.ok() ? core_.keeper->checkpoint_now() : stored;
+}
+
+Status Maintenance::delete_what_is_ripe(bool sweep) {
+  Status status;
+  for (int round = 0; status.ok() && round < kRoundsMax; ++round) {
+    status = await([&](Then then) { reclaim(sweep, std::move(then)); });
+    if (status.ok()) status = core_.keeper->drain(kNever);
+    if (!there_is_more()) break;
+  }
+  return status;
+}
+
+bool Maintenance::there_is_more() const {
+  MutexLock lock(core_.mutex);
+  return more_;
 }
 
 Status Maintenance::preview(GcReport* report) {
@@ -309,7 +323,7 @@ Status Maintenance::preview(GcReport* report) {
   auto dead = core_.view->dead(kNumberEnd - 1, kRowsCounted);
   if (!dead) return core_.of_view(dead.status());
   for (const SlotRow& row : *dead) {
-    const bool now = kept.older_is_ripe && row.dead <= kept.older.slots;
+    const bool now = row.dead <= kept.ripe_max;
     ++(now ? report->objects_deleted : report->objects_waiting);
     (now ? report->bytes_deleted : report->bytes_waiting) += row.bytes;
   }
@@ -331,10 +345,12 @@ Result<GcReport> Maintenance::gc(bool dry_run) {
     ~End() { maintenance.pass_over(); }
     Maintenance& maintenance;
   } const end(*this);
-  if (Status status = core_.keeper->drain(kNever); !status.ok()) return status;
+  Status status = dry_run ? Status() : core_.writer->flush({});  // what cursors were told, too
+  if (status.ok()) status = core_.keeper->drain(kNever);
+  if (!status.ok()) return status;
   if (dry_run) {
     GcReport report;
-    if (Status status = preview(&report); !status.ok()) return status;
+    if (status = preview(&report); !status.ok()) return status;
     return report;
   }
   GcReport before;
@@ -342,23 +358,16 @@ Result<GcReport> Maintenance::gc(bool dry_run) {
     MutexLock lock(core_.mutex);
     before = report_;
   }
-  const auto more = [this] {
-    MutexLock lock(core_.mutex);
-    return more_;
-  };
-  Status status = await([this](Then then) { expire(std::move(then)); });
+  status = delete_what_is_ripe(false);
+  if (status.ok()) status = await([this](Then then) { expire(std::move(then)); });
   for (int round = 0; status.ok() && round < kRoundsMax; ++round) {
     status = core_.keeper->drain(kNever);
     if (status.ok()) status = await([this](Then then) { compact(true, std::move(then)); });
-    if (!more()) break;
+    if (!there_is_more()) break;
   }
   if (status.ok()) status = core_.keeper->drain(kNever);
   if (status.ok()) status = checkpoint_twice();
-  for (int round = 0; status.ok() && round < kRoundsMax; ++round) {
-    status = await([this](Then then) { reclaim(true, std::move(then)); });
-    if (status.ok()) status = core_.keeper->drain(kNever);
-    if (!more()) break;
-  }
+  if (status.ok()) status = delete_what_is_ripe(true);
   if (!status.ok()) return status;
   GcReport report;
   {

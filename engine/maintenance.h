@@ -42,6 +42,8 @@ class Maintenance {
   bool begin_gc();
   Status await(const std::function<void(Then)>& step);
   Status checkpoint_twice();
+  Status delete_what_is_ripe(bool sweep);
+  bool there_is_more() const;
   Status preview(GcReport* report);
   Status count_waiting(GcReport* report);
   void note_failure(const Status& status);

@@ -217,11 +217,11 @@ Result<bool> Reader::Impl::advance(TimePoint deadline, bool may_wait) {
 
 // The object of a load is gone. Where its entries lie elsewhere by now, or were truncated, reading
 // goes on there; where they do not, they are lost.
-Status Reader::Impl::find_again(const std::shared_ptr<Load>& load) {
+Status Reader::Impl::find_again(std::shared_ptr<Load> load) {
   const RunRow was = load->run();
   go_to(lsn_);
   if (core_.follower != nullptr && !core_.runtime->on_event_thread()) {
-    if (Status status = core_.follower->look(); !status.ok()) return status;
+    if (Status status = core_.follower->look(true); !status.ok()) return status;
   }
   if (lsn_ < log_->lsn_first || log_->dropped) return {};
   const auto now = core_.runs_from(*log_, lsn_, 1);

@@ -33,7 +33,7 @@ class Reader::Impl {
   Result<bool> take(Entry* entry, TimePoint deadline, bool may_wait);
   Result<bool> advance(TimePoint deadline, bool may_wait);
   bool open_piece(Status* status);
-  Status find_again(const std::shared_ptr<Load>& load);
+  Status find_again(std::shared_ptr<Load> load);
   Result<bool> wait_for_news(TimePoint deadline);
   Status plan();
   Result<std::optional<RunRow>> run_at(Lsn lsn);

@@ -32,7 +32,7 @@ void ReclaimJob::start() {
   kept_ = core_.keeper->kept();
   // Nothing is deleted on the word of a view that is not what it should be.
   if (!core_.keeper->error().empty() || !core_.view_damage().empty()) return end({});
-  if (kept_.newest.key.empty()) return end({});
+  if (kept_.newest.empty()) return end({});
   list(std::string(kCheckpointPrefix), "",
        [self = shared_from_this()](const ListResult& listed) { self->checkpoints_listed(listed); });
 }
@@ -45,14 +45,14 @@ void ReclaimJob::checkpoints_listed(const ListResult& listed) {
     Seq seq;
     if (parse_checkpoint_key(object.key, &epoch, &seq)) keys.push_back(object.key);
   }
-  if (listed.more || keys.empty() || keys.back() != kept_.newest.key) return end({});
-  const bool both = keys.size() >= 2 && keys[keys.size() - 2] == kept_.older.key;
-  if (!both || !kept_.older_is_ripe) return sweep();
+  if (listed.more || keys.empty() || keys.back() != kept_.newest) return end({});
+  const bool both = keys.size() >= 2 && keys[keys.size() - 2] == kept_.older;
+  if (!both || kept_.ripe_max == 0) return sweep();
   core_.runtime->work([self = shared_from_this()] { self->remove_dead(); });
 }
 
 void ReclaimJob::remove_dead() {
-  auto rows = core_.view->dead(kept_.older.slots, kRowsAtOnce);
+  auto rows = core_.view->dead(kept_.ripe_max, kRowsAtOnce);
   if (!rows) return end(core_.of_view(rows.status()));
   if (rows->empty()) return sweep();
   rows_ = *std::move(rows);
@@ -94,7 +94,7 @@ void ReclaimJob::sweep() {
       mine = self->core_.ledger.head().next.epoch;
     }
     const bool ground_is_ours =
-        parse_checkpoint_key(self->kept_.newest.key, &epoch, &seq) && epoch == mine;
+        parse_checkpoint_key(self->kept_.newest, &epoch, &seq) && epoch == mine;
     if (!self->sweep_ || !ground_is_ours) return self->end({});
     self->sweep_from(std::string(kJournalPrefix), "");
   });
@@ -117,7 +117,7 @@ void ReclaimJob::sweep_from(const std::string& prefix, const std::string& after)
 void ReclaimJob::weigh(const ListResult& listed, Then then) {
   Epoch mine = 0;
   SlotId checkpoint;
-  if (!parse_checkpoint_key(kept_.newest.key, &mine, &checkpoint.seq)) return end({});
+  if (!parse_checkpoint_key(kept_.newest, &mine, &checkpoint.seq)) return end({});
   std::vector<std::string> keys;
   uint64_t bytes = 0;
   for (const ListedObject& object : listed.objects) {

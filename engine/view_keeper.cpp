@@ -1,7 +1,6 @@
 #include "engine/view_keeper.h"
 
 #include <algorithm>
-#include <array>
 #include <sstream>
 #include <vector>
 
@@ -22,7 +21,10 @@ constexpr size_t kCheckpointsKept = 2;
 constexpr uint64_t kLetGoWorth = 64u << 20;
 constexpr size_t kPage = 1000;
 constexpr std::chrono::hours kSweepEvery{24};
-constexpr std::string_view kNote = "checkpoints";  // when the last two were stored
+// So many checkpoints of the time of a grace are known: what is dead waits that much longer at
+// most.
+constexpr int kKnownInGrace = 8;
+constexpr std::string_view kNote = "checkpoints";  // when the last ones were stored
 
 }  // namespace
 
@@ -50,10 +52,11 @@ void ViewKeeper::slots_applied() {
 }
 
 void ViewKeeper::run() {
-  while (apply_once()) {
+  for (bool more = true; more;) {  // under load it never ends
+    more = apply_once();
+    checkpoint_if_due();
+    if (core_.maintenance != nullptr) core_.maintenance->view_has_news();
   }
-  checkpoint_if_due();
-  if (core_.maintenance != nullptr) core_.maintenance->view_has_news();
   MutexLock lock(core_.mutex);
   running_ = false;
   idle_.notify_all();
@@ -238,11 +241,18 @@ void ViewKeeper::remember(Checkpoint checkpoint) {
   std::string note;
   {
     MutexLock lock(core_.mutex);
-    if (checkpoint.key == newest_.key) return;
-    older_ = std::exchange(newest_, std::move(checkpoint));
-    for (const Checkpoint* each : {&older_, &newest_}) {
-      note += each->key + " " + std::to_string(each->slots) + " " + std::to_string(each->wall_ms) +
-              "\n";
+    if (!stored_.empty() && checkpoint.key == stored_.back().key) return;
+    stored_.push_back(std::move(checkpoint));
+    // Of those behind the grace the newest is enough, and of those close to each other one.
+    const std::chrono::nanoseconds grace = core_.options.reclaim_grace;
+    while (stored_.size() > 2 && age_of(stored_[1]) >= grace) stored_.pop_front();
+    for (size_t i = 1; i + 2 < stored_.size();) {
+      const bool close = age_of(stored_[i - 1]) - age_of(stored_[i + 1]) < grace / kKnownInGrace;
+      close ? void(stored_.erase(stored_.begin() + static_cast<ptrdiff_t>(i))) : void(++i);
+    }
+    for (const Checkpoint& each : stored_) {
+      note +=
+          each.key + " " + std::to_string(each.slots) + " " + std::to_string(each.wall_ms) + "\n";
     }
   }
   (void)core_.view->set_note(kNote, note);  // lost, the grace begins anew
@@ -250,21 +260,16 @@ void ViewKeeper::remember(Checkpoint checkpoint) {
 
 void ViewKeeper::recall() {
   std::istringstream note(core_.view->note(kNote));
-  std::array<Checkpoint, 2> known;
-  for (Checkpoint& each : known) {
-    std::string line;
-    std::getline(note, line);
-    std::istringstream words(line);
-    Epoch epoch;
-    Seq seq;
-    if (!(words >> each.key >> each.slots >> each.wall_ms) ||
-        !parse_checkpoint_key(each.key, &epoch, &seq)) {
-      each = {};
-    }
+  std::deque<Checkpoint> known;
+  Checkpoint each;
+  Epoch epoch;
+  Seq seq;
+  while (note >> each.key >> each.slots >> each.wall_ms) {
+    if (!parse_checkpoint_key(each.key, &epoch, &seq)) break;
+    known.push_back(each);
   }
   MutexLock lock(core_.mutex);
-  older_ = known[0];
-  newest_ = known[1];
+  stored_ = std::move(known);
 }
 
 std::chrono::nanoseconds ViewKeeper::age_of(const Checkpoint& checkpoint) const {
@@ -275,17 +280,26 @@ std::chrono::nanoseconds ViewKeeper::age_of(const Checkpoint& checkpoint) const 
 
 ViewKeeper::Kept ViewKeeper::kept() const {
   MutexLock lock(core_.mutex);
-  Kept kept{older_, newest_, false};
-  kept.older_is_ripe = !older_.key.empty() && age_of(older_) >= core_.options.reclaim_grace;
+  Kept kept;
+  if (!stored_.empty()) kept.newest = stored_.back().key;
+  if (stored_.size() < 2) return kept;
+  const Checkpoint& older = stored_[stored_.size() - 2];
+  kept.older = older.key;
+  kept.dead_max = older.slots;
+  for (const Checkpoint& each : stored_) {
+    if (age_of(each) < core_.options.reclaim_grace) break;
+    kept.ripe_max = std::min(each.slots, older.slots);
+  }
   return kept;
 }
 
 std::optional<TimePoint> ViewKeeper::ripe_at() const {
   MutexLock lock(core_.mutex);
-  if (older_.key.empty()) return std::nullopt;
-  const std::chrono::nanoseconds left = core_.options.reclaim_grace - age_of(older_);
-  if (left <= std::chrono::nanoseconds{0}) return std::nullopt;
-  return core_.runtime->now() + left;
+  for (size_t i = 0; i + 1 < stored_.size(); ++i) {
+    const std::chrono::nanoseconds left = core_.options.reclaim_grace - age_of(stored_[i]);
+    if (left > std::chrono::nanoseconds{0}) return core_.runtime->now() + left;
+  }
+  return std::nullopt;
 }
 
 bool ViewKeeper::sweep_is_due() const {

@@ -5,6 +5,7 @@
 #ifndef WP_ENGINE_VIEW_KEEPER_H_
 #define WP_ENGINE_VIEW_KEEPER_H_
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,19 +29,14 @@ class ViewKeeper {
   // Stores a checkpoint of all that the ledger has now.
   Status checkpoint_now();
 
-  // The two newest checkpoints, as far as it is known when they were stored.
-  struct Checkpoint {
-    std::string key;        // empty: none that is known
-    uint64_t slots = 0;     // ViewHead::slots there
-    int64_t wall_ms = 0;    // when it was stored, by the clock on the wall
-    TimePoint at = kNever;  // the same by ours; kNever: by an earlier process
-  };
+  // The two newest checkpoints, as far as they are known, and what they and earlier ones tell.
   struct Kept {
-    Checkpoint older, newest;
-    bool older_is_ripe = false;  // the grace has passed since it was stored
+    std::string older, newest;  // their names; empty: none that is known
+    uint64_t dead_max = 0;      // both know what was dead by then (SlotRow::dead),
+    uint64_t ripe_max = 0;      // and the grace has passed of what was dead by then
   };
   Kept kept() const;
-  // When the older one will be ripe; nothing: it is, or there is none.
+  // When more of what both know will be ripe; nothing: all of it is.
   std::optional<TimePoint> ripe_at() const;
   // Whether an object in which no run lies may go at all: fences mostly stay.
   bool may_go(const SlotRow& row);
@@ -64,6 +60,12 @@ class ViewKeeper {
   void checkpoint_if_due();
   void store_checkpoint();
   Status note_dead(const ViewHead& head);
+  struct Checkpoint {
+    std::string key;
+    uint64_t slots = 0;     // ViewHead::slots there
+    int64_t wall_ms = 0;    // when it was stored, by the clock on the wall
+    TimePoint at = kNever;  // the same by ours; kNever: by an earlier process
+  };
   void checkpoint_stored(const StoreStatus& status, Checkpoint checkpoint);
   void remember(Checkpoint checkpoint);
   void recall();
@@ -86,7 +88,8 @@ class ViewKeeper {
   uint64_t let_go_at_checkpoint_ WP_GUARDED_BY(core_.mutex) = 0;
   bool checkpoint_wanted_ WP_GUARDED_BY(core_.mutex) = false;
   Status checkpoint_status_ WP_GUARDED_BY(core_.mutex);  // of the last one
-  Checkpoint older_ WP_GUARDED_BY(core_.mutex), newest_ WP_GUARDED_BY(core_.mutex);
+  // The two newest, and before them some that were stored within the grace.
+  std::deque<Checkpoint> stored_ WP_GUARDED_BY(core_.mutex);
   TimePoint swept_at_ WP_GUARDED_BY(core_.mutex) = kNever;
   CondVar idle_;
 };

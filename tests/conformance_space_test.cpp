@@ -129,7 +129,7 @@ TEST_CASE("C31 compaction changes no entry, and repeating it changes nothing") {
   }
   const GcReport first = gc(*wal);
   CHECK(first.segments_written == 1);
-  CHECK(first.objects_compacted == 40);
+  CHECK(first.objects_compacted >= 40);
   CHECK(first.segment_bytes_written <= first.bytes_compacted);
   const GcReport second = gc(*wal);
   CHECK(second.segments_written == 0);
@@ -278,7 +278,7 @@ TEST_CASE("C19 a cursor is where it was, also without the view, and holds what i
     CHECK(cursor->info().committed == 30);
     CHECK((*cursor->read()->next())->text() == "x31");
     require_ok(log.cursor("other").status());
-    require_ok(log.retain({.bytes = 1}));
+    require_ok(log.retain({.cursors = true}));
     require_ok(wal->close());
   }
   root.forget_view();
@@ -289,18 +289,18 @@ TEST_CASE("C19 a cursor is where it was, also without the view, and holds what i
   CHECK(cursors[0].name == "indexer");
   CHECK(cursors[0].committed == 30);
   CHECK(cursors[1].committed == 0);
-  CHECK(log.info().retention.bytes == 1);
+  CHECK(log.info().retention.cursors);
   gc(*wal);
   CHECK(log.info().lsn_first == 1);  // "other" has passed nothing
   require_ok(log.cursor("other")->drop());
   require_ok(log.cursor("other")->drop());
   CHECK(log.cursors().size() == 1);
   gc(*wal);
-  CHECK(log.info().lsn_first <= 31);
+  CHECK(log.info().lsn_first == 31);
   CHECK((*log.cursor("indexer")->read()->next())->text() == "x31");
   require_ok(log.cursor("indexer")->commit(100));
   gc(*wal);
-  CHECK(log.info().lsn_first >= 100);
+  CHECK(log.info().lsn_first == 101);
 }
 
 TEST_CASE("a cursor that is stuck holds no more than the policy allows, and is named") {
@@ -479,10 +479,10 @@ TEST_CASE("in the background: compaction and reclaiming happen by themselves") {
   Log log = log_of(*wal, "a");
   const auto settled = [&] {
     const Stats stats = wal->stats();
-    return stats.segments_written > 3 && stats.reclaimed_bytes > 0 && root.keys().size() < 120;
+    return stats.segments_written > 3 && stats.reclaimed_bytes > 10'000;
   };
   int appended = 0;
-  for (; appended < 20'000 && (appended < 1'000 || !settled()); ++appended) {
+  for (; appended < 200'000 && (appended < 1'000 || !settled()); ++appended) {
     append_text(log, "entry " + std::to_string(appended));
   }
   CHECK(settled());

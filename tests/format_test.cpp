@@ -274,7 +274,8 @@ TEST_CASE("C30: entries that are copied to another time base are the same entrie
         const BlockPtr& block = slot.blocks[piece.block];
         const Bytes bytes = block->bytes().subspan(piece.offset, piece.bytes);
         ByteVector copy(3, std::byte{9}), back;
-        REQUIRE(copy_entries(bytes, piece.count, slot.header.time_base_ms, base, copy));
+        std::vector<CopiedEntry> told;
+        REQUIRE(copy_entries(bytes, piece.count, slot.header.time_base_ms, base, copy, &told));
         CHECK(copy[2] == std::byte{9});
         EntryCursor was(block, bytes, 1, slot.header.time_base_ms);
         EntryCursor is(nullptr, Bytes(copy).subspan(3), 1, base);
@@ -288,20 +289,26 @@ TEST_CASE("C30: entries that are copied to another time base are the same entrie
         }
         CHECK(is.done());
         CHECK(copy_entries(Bytes(copy).subspan(3), piece.count, base, slot.header.time_base_ms,
-                           back));
+                           back, &told));
+        CHECK(told.size() == 2 * piece.count);
+        for (size_t i = 0; i < piece.count; ++i) {
+          CHECK(told[i].time_ms == told[i + piece.count].time_ms);
+        }
         CHECK(to_hex(back) == to_hex(bytes));
         // Others than there are, or cut: nothing is left behind.
         for (const uint64_t count : {uint64_t{0}, piece.count - 1, piece.count + 1, UINT64_MAX}) {
-          CHECK_FALSE(copy_entries(bytes, count, 0, 0, copy));
+          CHECK_FALSE(copy_entries(bytes, count, 0, 0, copy, &told));
         }
-        CHECK_FALSE(copy_entries(bytes.first(bytes.size() - 1), piece.count, 0, 0, back));
+        CHECK_FALSE(copy_entries(bytes.first(bytes.size() - 1), piece.count, 0, 0, back, &told));
         CHECK(back.size() == bytes.size());
+        CHECK(told.size() == 2 * piece.count);
       }
     }
   }
   ByteVector nothing;
-  CHECK(copy_entries({}, 0, 0, 0, nothing));
-  CHECK_FALSE(copy_entries({}, 1, 0, 0, nothing));
+  std::vector<CopiedEntry> none;
+  CHECK(copy_entries({}, 0, 0, 0, nothing, &none));
+  CHECK_FALSE(copy_entries({}, 1, 0, 0, nothing, &none));
 }
 
 TEST_CASE("C30: golden blocks that zstd compressed are read") {

@@ -141,8 +141,10 @@ void read_slot(const ByteVector& object) {
       const Bytes bytes = block->bytes().subspan(piece.offset, piece.bytes);
       read_entries(bytes);
       ByteVector copy, back;
-      if (!copy_entries(bytes, piece.count, 1, 2, copy)) continue;
-      promise(copy_entries(copy, piece.count, 2, 1, back), "what was copied is entries");
+      std::vector<CopiedEntry> told;
+      if (!copy_entries(bytes, piece.count, 1, 2, copy, &told)) continue;
+      promise(copy_entries(copy, piece.count, 2, 1, back, &told), "what was copied is entries");
+      promise(told.size() == 2 * piece.count, "and each was told");
     }
   }
 }
