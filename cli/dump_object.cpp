@@ -16,6 +16,23 @@ std::string owner_text(Nonce owner) {
   return hex_number(owner, 16);
 }
 
+std::string_view kind_name(SlotKind kind) {
+  switch (kind) {
+    case SlotKind::kFragment:
+      return "fragment";
+    case SlotKind::kFence:
+      return "fence";
+    case SlotKind::kSegment:
+      break;
+  }
+  return "segment";
+}
+
+// An object's number as its name has it.
+uint64_t plain_number(Seq seq) {
+  return is_segment(seq) ? seq - kSegmentFirst : seq;
+}
+
 std::string slot_text(const SlotId& slot) {
   return slot.epoch == 0 ? std::string(kRootKey) : slot_key(slot);
 }
@@ -27,7 +44,7 @@ std::string_view compression_name(const BlockInfo& block) {
 std::string_view kind_of(std::string_view key, Bytes object) {
   SlotId slot;
   if (key == kRootKey) return "root";
-  if (parse_slot_key(key, &slot)) return "slot";
+  if (parse_slot_key(key, &slot) || parse_segment_key(key, &slot)) return "slot";
   if (parse_checkpoint_key(key, &slot.epoch, &slot.seq)) return "checkpoint";
   // A copy that somebody put elsewhere.
   const std::string_view text = as_text(object);
@@ -160,11 +177,12 @@ Status ObjectDump::slot(Bytes object) {
   const auto header = decode_header(object);
   if (!header) {
     if (header.code() != Code::kCorrupt) return header.status();
-    print_kind("slot", object);
+    print_kind(key_.starts_with(kSegmentPrefix) ? "segment" : "slot", object);
     damage(header.status().message());
     return {};
   }
-  const Neighbour prev = look_at(header->prev);
+  const bool segment = header->kind == SlotKind::kSegment;  // follows nothing
+  const Neighbour prev = segment ? Neighbour::kRight : look_at(header->prev);
   print_header(*header, object, prev);
   check_place(*header, object, prev);
   return header->kind == SlotKind::kFence ? Status() : body(*header, object);
@@ -172,50 +190,56 @@ Status ObjectDump::slot(Bytes object) {
 
 void ObjectDump::print_header(const SlotHeader& header, Bytes object, Neighbour prev) {
   const bool fence = header.kind == SlotKind::kFence;
+  const bool segment = header.kind == SlotKind::kSegment;
   const std::string digest = to_hex(header_digest(header, object));
   if (json()) {
     JsonObject line(out());
     line.text("key", key_)
-        .text("kind", fence ? "fence" : "fragment")
+        .text("kind", kind_name(header.kind))
         .number("bytes", object.size())
         .number("version", kFormatVersion)
         .number("header_bytes", header.header_bytes)
         .text("root_id", to_hex(header.root))
         .number("epoch", header.slot.epoch)
         .text("owner", owner_text(header.slot.owner))
-        .number("seq", header.slot.seq)
-        .text("prev_key", slot_text(header.prev.slot))
-        .text("prev_digest", to_hex(header.prev.digest))
-        .text("prev", neighbour_name(prev))
-        .text("author", owner_text(header.author))
+        .number("seq", plain_number(header.slot.seq));
+    if (!segment) {
+      line.text("prev_key", slot_text(header.prev.slot))
+          .text("prev_digest", to_hex(header.prev.digest))
+          .text("prev", neighbour_name(prev));
+    }
+    line.text("author", owner_text(header.author))
         .boolean("closed", header.closed)
         .signed_number("time_base_ms", header.time_base_ms)
         .number("entries", header.entries)
         .number("index_bytes", header.index_bytes)
         .number("body_bytes", header.body_bytes)
         .text("body_digest", to_hex(header.body_digest))
-        .text("digest", digest)
-        .text("next_key", slot_key(header.next()))
-        .end_line();
+        .text("digest", digest);
+    if (!segment) line.text("next_key", slot_key(header.next()));
+    line.end_line();
     return;
   }
   Facts facts;
   facts.add("key", key_);
   facts.add("object",
-            std::string(fence ? "fence, " : "fragment, ") + bytes_fact(object.size()) + " bytes");
+            std::string(kind_name(header.kind)) + ", " + bytes_fact(object.size()) + " bytes");
   facts.add("format", "version " + std::to_string(kFormatVersion) + ", header of " +
                           std::to_string(header.header_bytes) + " bytes");
   facts.add("root id", to_hex(header.root));
-  facts.add("slot", "epoch " + std::to_string(header.slot.epoch) + " of owner " +
-                        owner_text(header.slot.owner) + ", number " +
-                        std::to_string(header.slot.seq));
+  facts.add(segment ? "segment" : "slot", "epoch " + std::to_string(header.slot.epoch) +
+                                              " of owner " + owner_text(header.slot.owner) +
+                                              ", number " +
+                                              std::to_string(plain_number(header.slot.seq)));
   facts.add("author", owner_text(header.author) + (fence ? ", the owner of the next epoch" : ""));
   if (header.closed) facts.add("closed", "yes: its owner ended, and nothing of it follows");
-  facts.add("follows",
-            slot_text(header.prev.slot) + ", which " + neighbour_text(neighbour_name(prev)));
-  facts.add("", to_hex(header.prev.digest));
+  if (!segment) {
+    facts.add("follows",
+              slot_text(header.prev.slot) + ", which " + neighbour_text(neighbour_name(prev)));
+    facts.add("", to_hex(header.prev.digest));
+  }
   facts.add("digest", digest);
-  facts.add("followed by", slot_key(header.next()));
+  if (!segment) facts.add("followed by", slot_key(header.next()));
   if (!fence) {
     facts.add("entries", std::to_string(header.entries));
     facts.add("time base", iso_time(header.time_base_ms));
@@ -228,7 +252,7 @@ void ObjectDump::print_header(const SlotHeader& header, Bytes object, Neighbour 
 
 void ObjectDump::check_place(const SlotHeader& header, Bytes object, Neighbour prev) {
   SlotId named;
-  if (parse_slot_key(key_, &named) && named != header.slot) {
+  if ((parse_slot_key(key_, &named) || parse_segment_key(key_, &named)) && named != header.slot) {
     damage("it says that it is " + slot_key(header.slot));
   }
   if (const auto root = read_root(); root && root->id != header.root) {
@@ -290,27 +314,170 @@ std::string ObjectDump::name_of(LogId log) const {
   return it == names_.end() ? "-" : printable(it->second);
 }
 
+namespace {
+
+std::string_view record_name(RecordType type) {
+  switch (type) {
+    case RecordType::kCreate:
+      return "create";
+    case RecordType::kTruncate:
+      return "truncate";
+    case RecordType::kDrop:
+      return "drop";
+    case RecordType::kRetain:
+      return "retain";
+    case RecordType::kCursor:
+      return "cursor";
+    case RecordType::kCursorDrop:
+      return "drop cursor";
+    case RecordType::kPublish:
+      return "publish";
+    case RecordType::kForget:
+      break;
+  }
+  return "forget";
+}
+
+bool is_of_log(RecordType type) {
+  return type != RecordType::kPublish && type != RecordType::kForget;
+}
+
+std::string retention_text(const Retention& retention) {
+  std::string out;
+  const auto add = [&out](std::string_view name, uint64_t value, std::string_view unit) {
+    if (value == 0) return;
+    out += (out.empty() ? "" : ", ") + std::string(name) + " " + std::to_string(value) +
+           std::string(unit);
+  };
+  add("age", static_cast<uint64_t>(retention.age.count()), " ms");
+  add("size", retention.bytes, " bytes");
+  if (retention.cursors) out += out.empty() ? "cursors" : ", cursors";
+  add("hold age", static_cast<uint64_t>(retention.hold_age.count()), " ms");
+  add("hold size", retention.hold_bytes, " bytes");
+  return out.empty() ? "everything" : out;
+}
+
+// What a record says beside its type and log, in words.
+std::string record_text(const Record& record) {
+  switch (record.type) {
+    case RecordType::kTruncate:
+      return ": the first that is left is LSN " + std::to_string(record.lsn_first);
+    case RecordType::kRetain:
+      return ": " + retention_text(record.retention);
+    case RecordType::kCursor:
+      return ": " + printable(record.name) + " has done all up to LSN " +
+             std::to_string(record.lsn_first);
+    case RecordType::kCursorDrop:
+      return ": " + printable(record.name);
+    case RecordType::kPublish:
+      return " segment " + std::to_string(plain_number(record.segment.seq)) + " of this epoch, " +
+             bytes_fact(record.segment.bytes) + " bytes, " +
+             std::to_string(record.segment.entries) + " entries";
+    case RecordType::kForget: {
+      std::string out = " objects of " + bytes_fact(record.segment.bytes) + " bytes";
+      for (const ObjectRange& range : record.objects) {
+        const uint64_t first = plain_number(range.seq_first);
+        out += "\n    " + std::string(is_segment(range.seq_first) ? "segments " : "slots ") +
+               std::to_string(first) + " to " + std::to_string(first + range.count - 1) +
+               " of epoch " + std::to_string(range.epoch);
+      }
+      return out;
+    }
+    case RecordType::kCreate:
+    case RecordType::kDrop:
+      break;
+  }
+  return {};
+}
+
+void record_json(const Record& record, JsonObject& line) {
+  switch (record.type) {
+    case RecordType::kTruncate:
+      line.number("lsn_first", record.lsn_first).number("bytes_begin", record.bytes_begin);
+      break;
+    case RecordType::kRetain:
+      line.signed_number("age_ms", record.retention.age.count())
+          .number("bytes", record.retention.bytes)
+          .boolean("cursors", record.retention.cursors)
+          .signed_number("hold_age_ms", record.retention.hold_age.count())
+          .number("hold_bytes", record.retention.hold_bytes);
+      break;
+    case RecordType::kCursor:
+      line.bytes("cursor", record.name)
+          .number("committed", record.lsn_first)
+          .signed_number("time_ms", record.time_ms);
+      break;
+    case RecordType::kCursorDrop:
+      line.bytes("cursor", record.name);
+      break;
+    case RecordType::kPublish: {
+      line.number("number", plain_number(record.segment.seq))
+          .number("bytes", record.segment.bytes)
+          .number("entries", record.segment.entries);
+      std::string& list = line.raw("runs");
+      for (const RunRow& run : record.runs) {
+        list += &run == &record.runs.front() ? '[' : ',';
+        JsonObject(list)
+            .number("log", run.log)
+            .number("first", run.lsn_first)
+            .number("last", run.lsn_first + run.count - 1)
+            .number("bytes_begin", run.bytes_begin)
+            .number("bytes", run.bytes)
+            .signed_number("time_first_ms", run.time_first_ms)
+            .signed_number("time_last_ms", run.time_last_ms)
+            .end();
+      }
+      list += ']';
+      break;
+    }
+    case RecordType::kForget: {
+      line.number("bytes", record.segment.bytes);
+      std::string& list = line.raw("objects");
+      for (const ObjectRange& range : record.objects) {
+        list += &range == &record.objects.front() ? '[' : ',';
+        JsonObject(list)
+            .text("kind", is_segment(range.seq_first) ? "segment" : "slot")
+            .number("epoch", range.epoch)
+            .number("first", plain_number(range.seq_first))
+            .number("count", range.count)
+            .end();
+      }
+      list += ']';
+      break;
+    }
+    case RecordType::kCreate:
+    case RecordType::kDrop:
+      break;
+  }
+}
+
+}  // namespace
+
 void ObjectDump::print_records(const SlotIndex& index) {
   if (!json() && !index.records.empty()) out() += "\nrecords\n";
   for (const Record& record : index.records) {
-    const bool truncate = record.type == RecordType::kTruncate;
-    const std::string_view type = truncate                             ? "truncate"
-                                  : record.type == RecordType::kCreate ? "create"
-                                                                       : "drop";
+    const std::string_view type = record_name(record.type);
     if (json()) {
       JsonObject line(out());
-      line.text("record", type).number("log", record.log);
-      if (names_.contains(record.log)) line.bytes("name", names_[record.log]);
-      if (truncate) {
-        line.number("lsn_first", record.lsn_first).number("bytes_begin", record.bytes_begin);
+      line.text("record", type);
+      if (is_of_log(record.type)) {
+        line.number("log", record.log);
+        if (names_.contains(record.log)) line.bytes("name", names_[record.log]);
       }
+      record_json(record, line);
       line.end_line();
       continue;
     }
-    out() +=
-        "  " + std::string(type) + " log " + std::to_string(record.log) + " " + name_of(record.log);
-    if (truncate) out() += ": the first that is left is LSN " + std::to_string(record.lsn_first);
-    out() += '\n';
+    out() += "  " + std::string(type);
+    if (is_of_log(record.type)) {
+      out() += " log " + std::to_string(record.log) + " " + name_of(record.log);
+    }
+    out() += record_text(record) + '\n';
+    for (const RunRow& run : record.runs) {
+      out() += "    log " + std::to_string(run.log) + " " + name_of(run.log) + " LSN " +
+               std::to_string(run.lsn_first) + " to " +
+               std::to_string(run.lsn_first + run.count - 1) + '\n';
+    }
   }
 }
 
@@ -461,12 +628,52 @@ void ObjectDump::damaged_piece(const Run& run, const Piece& piece, const std::st
 
 // ----------------------------------------------------------------------------------- a checkpoint
 
+void ObjectDump::print_settings(const std::map<LogId, LogSettings>& settings) {
+  if (!json() && !settings.empty()) out() += "\nsettings\n";
+  for (const auto& [id, of_log] : settings) {
+    if (json()) {
+      Record retain;
+      retain.type = RecordType::kRetain;
+      retain.retention = of_log.retention;
+      JsonObject line(out());
+      line.text("settings", "retention").number("log", id).bytes("name", names_[id]);
+      record_json(retain, line);
+      line.end_line();
+    } else {
+      out() += "  log " + std::to_string(id) + " " + name_of(id) + ": keeps " +
+               retention_text(of_log.retention) + '\n';
+    }
+    for (const CursorRow& cursor : of_log.cursors) {
+      if (json()) {
+        JsonObject(out())
+            .text("settings", "cursor")
+            .number("log", id)
+            .bytes("cursor", cursor.name)
+            .number("committed", cursor.committed)
+            .signed_number("time_ms", cursor.time_ms)
+            .end_line();
+      } else {
+        out() += "    cursor " + printable(cursor.name) + " has done all up to LSN " +
+                 std::to_string(cursor.committed) + '\n';
+      }
+    }
+  }
+}
+
 Status ObjectDump::checkpoint(Bytes object) {
-  uint64_t logs = 0, runs = 0, slots = 0;
+  uint64_t runs = 0, slots = 0, segments = 0, dead = 0;
+  std::map<LogId, LogSettings> settings;  // of few logs
   const auto count = [&](const ViewDelta& delta) {
-    logs += delta.logs.size();
+    for (const LogRow& log : delta.logs) {
+      if (log.settings.empty()) continue;
+      settings[log.id] = log.settings;
+      names_[log.id] = log.name;
+    }
     runs += delta.runs.size();
-    slots += delta.slots.size();
+    for (const SlotRow& row : delta.slots) {
+      ++(is_segment(row.seq) ? segments : slots);
+      dead += row.dead != 0 ? 1 : 0;
+    }
     return Status();
   };
   const auto checkpoint = decode_checkpoint(object, count);
@@ -494,9 +701,11 @@ Status ObjectDump::checkpoint(Bytes object) {
         .number("stored_bytes", head.stored_bytes)
         .number("logs", head.logs)
         .number("epochs", checkpoint->epochs.size())
-        .number("log_rows", logs)
+        .number("log_rows", head.logs)
         .number("run_rows", runs)
         .number("slot_rows", slots)
+        .number("segment_rows", segments)
+        .number("dead_rows", dead)
         .end_line();
     for (const EpochRow& row : checkpoint->epochs) {
       JsonObject line(out());
@@ -521,8 +730,10 @@ Status ObjectDump::checkpoint(Bytes object) {
                            bytes_fact(head.stored_bytes) + " bytes");
     facts.add("logs",
               std::to_string(head.logs) + ", the next id is " + std::to_string(head.log_id_next));
-    facts.add("rows", std::to_string(logs) + " of logs, " + std::to_string(runs) + " of runs, " +
-                          std::to_string(slots) + " of slots");
+    facts.add("rows", std::to_string(head.logs) + " of logs, " + std::to_string(runs) +
+                          " of runs, " + std::to_string(slots) + " of slots, " +
+                          std::to_string(segments) + " of segments; " + std::to_string(dead) +
+                          " of these dead");
     facts.print(out());
     Rows rows = {{"EPOCH", "OWNER", "ENDED BY", "CLOSED"}};
     for (const EpochRow& row : checkpoint->epochs) {
@@ -533,6 +744,7 @@ Status ObjectDump::checkpoint(Bytes object) {
     out() += '\n';
     print_table(out(), rows);
   }
+  print_settings(settings);
   Epoch epoch = 0;
   Seq seq = 0;
   if (parse_checkpoint_key(key_, &epoch, &seq) &&

@@ -35,6 +35,7 @@ class ObjectDump {
   Status root(Bytes object);
   Status slot(Bytes object);
   Status checkpoint(Bytes object);
+  void print_settings(const std::map<LogId, LogSettings>& settings);
 
   // ---- of a slot
   void print_header(const SlotHeader& header, Bytes object, Neighbour prev);

@@ -52,6 +52,8 @@ class SqliteView final : public View {
   Result<std::vector<EpochRow>> epochs() override;
   Result<std::vector<SlotRow>> slots(Epoch epoch, Seq seq, size_t count_max) override;
   Result<std::vector<ObjectUse>> objects(Epoch epoch, Seq seq, size_t count_max) override;
+  // Passes over every object from there on until it has found so many: about a second for a million
+  // and a half.
   Result<std::vector<SlotRow>> unused(Epoch epoch, Seq seq, size_t count_max) override;
   Result<std::vector<SlotRow>> dead(uint64_t dead_max, size_t count_max) override;
   Result<std::vector<RunRow>> runs_in(const ObjectId& object, LogId log, Lsn lsn,

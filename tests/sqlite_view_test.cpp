@@ -127,6 +127,11 @@ std::string the_one_error(View& view, Code code) {
                                    view.epoch(1).status(),
                                    view.epochs().status(),
                                    view.slots(0, 0, 1).status(),
+                                   view.objects(0, 0, 1).status(),
+                                   view.unused(0, 0, 1).status(),
+                                   view.dead(1, 1).status(),
+                                   view.runs_in({1, 1}, 0, 0, 1).status(),
+                                   view.logs_with_settings(0, 1).status(),
                                    view.set_note("a", "b")};
   for (const Status& status : all) {
     INFO(status.to_string());
