@@ -173,6 +173,10 @@ Stats Engine::stats() const {
   stats.ram_cache = core.ram.of(Ram::kCache);
   stats.ram_reading = core.ram.of(Ram::kReading);
   stats.ram_index = core.ram.of(Ram::kIndex);
+  stats.ram_ephemeral = core.ram.of(Ram::kEphemeral);
+  stats.ephemeral_published = core.ephemeral.published;
+  stats.ephemeral_delivered = core.ephemeral.delivered;
+  stats.ephemeral_dropped = core.ephemeral.dropped;
   const Meter& meter = core.store->meter();
   for (size_t o = 0; o < kOperations; ++o) {
     for (size_t c = 0; c < kCauses; ++c) {
@@ -282,16 +286,22 @@ Result<Lsn> Log::append_async(Bytes payload, Done done, const AppendOptions& opt
                              std::move(done));
 }
 
-Result<Reader> Log::read(From from) const {
-  if (Status status = engine_->core().usable(); !status.ok()) return status;
-  if (Status status = look(engine_->core()); !status.ok()) return status;
-  return Reader::Impl::make(engine_, state_, from, false);
+Status Log::publish(Bytes payload, std::span<const Property> properties) {
+  EngineCore& core = engine_->core();
+  if (Status status = may_append(core); !status.ok()) return status;
+  return core.writer->publish(*state_, payload, properties);
 }
 
-Result<Reader> Log::subscribe(From from) const {
+Result<Reader> Log::read(From from, const Filter& filter) const {
   if (Status status = engine_->core().usable(); !status.ok()) return status;
   if (Status status = look(engine_->core()); !status.ok()) return status;
-  return Reader::Impl::make(engine_, state_, from, true);
+  return Reader::Impl::make(engine_, state_, from, false, filter);
+}
+
+Result<Reader> Log::subscribe(From from, const Filter& filter) const {
+  if (Status status = engine_->core().usable(); !status.ok()) return status;
+  if (Status status = look(engine_->core()); !status.ok()) return status;
+  return Reader::Impl::make(engine_, state_, from, true, filter);
 }
 
 Status Log::truncate(Lsn upto) {

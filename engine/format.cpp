@@ -538,6 +538,7 @@ bool EntryCursor::parse(Entry* entry) {
     entry->lsn = lsn_;
     entry->time_ms = time;
     entry->payload = payload;
+    entry->stored = true;  // the same Entry may have been given something else before
     entry->properties_ = properties;
     if (entry->hold_ != hold_) entry->hold_ = hold_;  // to count costs more than to compare
   }

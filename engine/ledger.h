@@ -23,6 +23,8 @@
 
 namespace wp {
 
+class Subscription;
+
 // One log as far as this process has to do with it. What is not atomic is guarded by the engine's
 // lock.
 class LogState {
@@ -52,6 +54,10 @@ class LogState {
   uint32_t batch_run = 0;  // and its run there
   uint32_t readers_waiting = 0;
   CondVar news;  // more is durable, or nothing will ever be
+
+  // Who gets what is published. The number is for whoever holds no lock.
+  std::vector<Subscription*> subscriptions;
+  std::atomic<size_t> subscribers{0};
 };
 using LogStatePtr = std::shared_ptr<LogState>;
 

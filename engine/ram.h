@@ -15,8 +15,9 @@ enum class Ram : uint8_t {
   kCache,      // decoded blocks that nobody needs to have kept
   kReading,    // what readers, recovery and verification fetch
   kIndex,      // changes that the view does not have yet
+  kEphemeral,  // what was published, and not every subscriber has read
 };
-inline constexpr size_t kRamUses = 5;
+inline constexpr size_t kRamUses = 6;
 
 class RamBudget {
  public:
@@ -44,6 +45,8 @@ class RamBudget {
   uint64_t writing_max() const { return max_ / 8 * 5; }
   uint64_t cache_max() const { return max_ / 8; }
   uint64_t reading_max() const { return max_ / 8; }
+  uint64_t ephemeral_max() const { return max_ / 32; }
+  uint64_t ephemeral_queue_max() const { return max_ / 64; }  // of one subscriber
 
  private:
   const uint64_t max_;
