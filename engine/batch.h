@@ -50,7 +50,8 @@ struct Batch {
   State state = State::kGathering;
   bool wanted = false;  // somebody waits
   bool full = false;
-  bool last = false;  // says that the owner closed
+  bool last = false;            // says that the owner closed
+  bool has_properties = false;  // an entry has
 
   // What gathered. From kSealing on only the sealer touches it.
   std::vector<std::shared_ptr<Block>> chunks;

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
-#include "engine/bytes.h"
-
 namespace wp {
+
+PropertyFilter::PropertyFilter(const Filter& filter) : wanted_(filter.properties) {
+  for (const auto& [key, value] : wanted_) hashes_.push_back(property_hash(key, value));
+}
 
 // An entry may have a key more than once.
 bool PropertyFilter::matches(Bytes properties) const {

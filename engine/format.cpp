@@ -3,6 +3,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <array>
 
 namespace wp {
 namespace {
@@ -10,7 +11,7 @@ namespace {
 constexpr std::string_view kRootMagic = "wp-root\n";
 constexpr std::string_view kSlotMagic = "wp-slot\n";
 constexpr size_t kRootBytes = 8 + 2 + 2 + 16 + 8 + 4;
-constexpr uint16_t kFlagClosed = 1;
+constexpr uint16_t kFlagClosed = 1, kFlagProperties = 2;
 
 // Times may be anything where a clock was wrong; they wrap around, and do no harm.
 int64_t plus(int64_t a, int64_t b) {
@@ -123,7 +124,8 @@ void encode_header(const SlotHeader& header, std::byte* at) {
   put_fixed<uint16_t>(out, kFormatVersion);
   put_fixed<uint16_t>(out, kSlotHeaderBytes);
   put_fixed(out, static_cast<uint16_t>(header.kind));
-  put_fixed<uint16_t>(out, header.closed ? kFlagClosed : 0);
+  put_fixed<uint16_t>(
+      out, (header.closed ? kFlagClosed : 0) | (header.properties ? kFlagProperties : 0));
   put_bytes(out, header.root);
   put_fixed(out, header.slot.epoch);
   put_fixed(out, header.index_bytes);
@@ -160,7 +162,7 @@ bool makes_sense(const SlotHeader& header) {
     return false;
   }
   if (header.kind == SlotKind::kFragment) return header.author == slot.owner;
-  return header.body_bytes == 0 && header.entries == 0 && !header.closed;
+  return header.body_bytes == 0 && header.entries == 0 && !header.closed && !header.properties;
 }
 
 }  // namespace
@@ -183,6 +185,7 @@ Result<SlotHeader> decode_header(Bytes head) {
   header.kind = static_cast<SlotKind>(in.fixed<uint16_t>());
   const auto flags = in.fixed<uint16_t>();
   header.closed = (flags & kFlagClosed) != 0;
+  header.properties = (flags & kFlagProperties) != 0;
   header.root = in.array<16>();
   header.slot.epoch = in.fixed<uint32_t>();
   header.index_bytes = in.fixed<uint32_t>();
@@ -199,7 +202,7 @@ Result<SlotHeader> decode_header(Bytes head) {
   header.body_bytes = in.fixed<uint64_t>();
   header.body_digest = in.array<32>();
   const bool known = header.kind == SlotKind::kFragment || header.kind == SlotKind::kFence;
-  if (!known || (flags & ~kFlagClosed) != 0) {
+  if (!known || (flags & ~(kFlagClosed | kFlagProperties)) != 0) {
     return newer("it is of kind " + std::to_string(static_cast<uint16_t>(header.kind)) +
                  " with flags " + std::to_string(flags) + ", which this program does not know");
   }
@@ -230,9 +233,11 @@ uint32_t SlotIndex::piece_at(const Run& run, Lsn lsn) const {
 size_t SlotIndex::memory_bytes() const {
   size_t names = 0;
   for (const Record& record : records) names += record.name.capacity();
-  return sizeof *this + names + records.capacity() * sizeof(Record) +
-         blocks.capacity() * sizeof(BlockInfo) + runs.capacity() * sizeof(Run) +
-         pieces.capacity() * sizeof(Piece);
+  size_t hashes = 0;
+  for (const PropertySet& set : properties) hashes += set.hashes.capacity() * sizeof(uint32_t);
+  return sizeof *this + names + hashes + properties.capacity() * sizeof(PropertySet) +
+         records.capacity() * sizeof(Record) + blocks.capacity() * sizeof(BlockInfo) +
+         runs.capacity() * sizeof(Run) + pieces.capacity() * sizeof(Piece);
 }
 
 namespace {
@@ -362,6 +367,35 @@ Status decode_blocks(ByteParser& in, const SlotHeader& header, SlotIndex& index)
   return offset == header.object_bytes() ? Status() : nonsense;
 }
 
+// A number, and so many hashes: 0 that they are not known, else one more than they are.
+void encode_property_set(const PropertySet& set, ByteVector& out) {
+  put_varint(out, set.unknown ? 0 : set.hashes.size() + 1);
+  if (set.unknown) return;
+  for (const uint32_t hash : set.hashes) put_fixed(out, hash);
+}
+
+bool decode_property_set(ByteParser& in, PropertySet* set) {
+  const uint64_t number = in.varint();
+  if (!in.ok() || number > kPropertyHashesMax + 1) return false;
+  set->unknown = number == 0;
+  for (uint64_t i = 1; i < number; ++i) {
+    const auto hash = in.fixed<uint32_t>();
+    if (!in.ok() || (i > 1 && hash <= set->hashes.back())) return false;
+    set->hashes.push_back(hash);
+  }
+  return true;
+}
+
+// Written only where a property is: a section that says nothing is damage.
+bool decode_properties(ByteParser& in, SlotIndex& index) {
+  bool any = false;
+  for (size_t i = 0; i < index.pieces.size(); ++i) {
+    if (!decode_property_set(in, &index.properties.emplace_back())) return false;
+    any |= !index.properties.back().empty();
+  }
+  return any;
+}
+
 }  // namespace
 
 ByteVector encode_index(const SlotIndex& index, int64_t time_base_ms) {
@@ -381,6 +415,7 @@ ByteVector encode_index(const SlotIndex& index, int64_t time_base_ms) {
     encode_run(index, run, before, time_base_ms, out);
     before = run.log;
   }
+  for (const PropertySet& set : index.properties) encode_property_set(set, out);
   return out;
 }
 
@@ -412,6 +447,9 @@ Result<SlotIndex> decode_index(const SlotHeader& header, Bytes bytes) {
     }
     before = index.runs.back().log;
     entries += index.runs.back().count;
+  }
+  if (header.properties && !decode_properties(in, index)) {
+    return corrupt("its index of properties makes no sense");
   }
   if (!in.done() || entries != header.entries) return corrupt("its index makes no sense");
   return index;
@@ -525,6 +563,71 @@ std::byte* store_entry(std::byte* at, int64_t time_delta_ms, Bytes properties, B
   if (!payload.empty()) std::memcpy(at, payload.data(), payload.size());
   return at + payload.size();
 }
+
+// ------------------------------------------------------------------------------------- properties
+
+// Of the sums of both, so that nothing must be put together to be hashed.
+uint32_t property_hash(std::string_view key, std::string_view value) {
+  std::array<std::byte, 8> sums;
+  store_fixed(sums.data(), crc32c(as_bytes(key)));
+  store_fixed(sums.data() + 4, crc32c(as_bytes(value)));
+  return crc32c(sums);
+}
+
+void PropertySet::add(uint32_t hash) {
+  if (unknown) return;
+  const auto at = std::lower_bound(hashes.begin(), hashes.end(), hash);
+  if (at != hashes.end() && *at == hash) return;
+  if (hashes.size() == kPropertyHashesMax) {
+    unknown = true;
+    hashes.clear();
+    return;
+  }
+  hashes.insert(at, hash);
+}
+
+bool PropertySet::may_hold(std::span<const uint32_t> wanted) const {
+  return unknown || std::all_of(wanted.begin(), wanted.end(), [this](uint32_t hash) {
+           return std::binary_search(hashes.begin(), hashes.end(), hash);
+         });
+}
+
+void add_properties(Bytes properties, PropertySet& set) {
+  ByteParser in(properties);
+  while (!in.done() && !set.unknown) {
+    const std::string_view key = in.text();
+    const std::string_view value = in.text();
+    if (!in.ok()) {  // then nothing can be said of it
+      set.unknown = true;
+      set.hashes.clear();
+      return;
+    }
+    set.add(property_hash(key, value));
+  }
+}
+
+void add_properties_of_entries(Bytes piece, PropertySet& set) {
+  ByteParser in(piece);
+  Bytes last;
+  while (!in.done() && !set.unknown) {
+    const uint64_t size = in.varint();
+    (void)in.varint();
+    const Bytes properties = (size & 1) != 0 ? in.bytes(in.varint()) : Bytes();
+    (void)in.bytes(size >> 1);
+    if (!in.ok()) {
+      set.unknown = true;
+      set.hashes.clear();
+      return;
+    }
+    // Mostly they are those of the entry before.
+    if (!std::equal(properties.begin(), properties.end(), last.begin(), last.end())) {
+      add_properties(properties, set);
+      last = properties;
+    }
+  }
+}
+
+// -------------------------------------------------------------------------------- walking entries
 
 bool EntryCursor::parse(Entry* entry) {
   ByteParser in(Bytes(at_, static_cast<size_t>(end_ - at_)));

@@ -268,6 +268,11 @@ Result<bool> Reader::Impl::advance(TimePoint deadline, bool may_wait) {
   }
 }
 
+// What lies before that LSN holds nothing that the filter wants.
+void Reader::Impl::pass_over(Lsn lsn) {
+  lsn_ = std::max(lsn_, std::min(lsn, lsn_end_));
+}
+
 // The next piece of the first load, if that is ready.
 bool Reader::Impl::open_piece(Status* status) {
   while (!loads_.empty()) {
@@ -282,6 +287,7 @@ bool Reader::Impl::open_piece(Status* status) {
       return false;
     }
     if (piece_next_ == load.pieces()) {
+      if (filter_ != nullptr) pass_over(load.lsn_end());
       loads_.pop_front();
       piece_next_ = 0;
       depth_ = std::min(depth_ * 2, kDepthMax);
@@ -291,6 +297,7 @@ bool Reader::Impl::open_piece(Status* status) {
     const BlockPtr& block = load.block(piece_next_);
     ++piece_next_;
     if (piece.lsn_first + piece.count <= lsn_) continue;
+    if (filter_ != nullptr) pass_over(piece.lsn_first);
     cursor_ = EntryCursor(block, block->bytes().subspan(piece.offset, piece.bytes), piece.lsn_first,
                           load.time_base_ms());
     while (cursor_.lsn() < lsn_) {
@@ -377,7 +384,8 @@ Status Reader::Impl::plan() {
                                         std::to_string(from) + " is; rebuild=true builds it anew");
     }
     const bool whole = (*run)->bytes <= load_bytes_;
-    loads_.push_back(std::make_shared<Load>(core_, log_, **run, from, whole, load_bytes_));
+    loads_.push_back(std::make_shared<Load>(core_, log_, **run, from, whole, load_bytes_,
+                                            placing_ ? nullptr : filter_));
     loads_.back()->start();
   }
   return {};

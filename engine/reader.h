@@ -44,6 +44,7 @@ class Reader::Impl {
   bool take_ephemeral(Entry* entry);
   Result<bool> take(Entry* entry, TimePoint deadline, bool may_wait);
   Result<bool> advance(TimePoint deadline, bool may_wait);
+  void pass_over(Lsn lsn);
   bool open_piece(Status* status);
   Result<bool> wait_for_news(TimePoint deadline);
   Status plan();

@@ -215,6 +215,7 @@ Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloa
   const int64_t wall_ms = first ? open_->time_base_ms : core_.runtime->wall_ms();
   const Lsn lsn = log->lsn_given + 1;
   for (const Bytes& payload : payloads) gather_entry(*log, log, properties, payload, wall_ms);
+  if (!properties.empty()) open_->has_properties = true;
   entries_appended_ += payloads.size();
   bytes_appended_ += bytes;
 

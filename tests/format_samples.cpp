@@ -159,6 +159,32 @@ void fill_compressed(BatchMaker& maker) {
   }
 }
 
+void fill_properties(BatchMaker& maker) {
+  const Property web1[] = {{"host", "web1"}}, both[] = {{"host", "web1"}, {"level", "error"}};
+  maker.record({RecordType::kCreate, 1, "orders", 0, 0});
+  maker.record({RecordType::kCreate, 2, "audit", 0, 0});
+  maker.record({RecordType::kCreate, 3, "plain", 0, 0});
+  maker.entry(1, 1, kSampleTimeMs, "a", both);
+  maker.entry(1, 1, kSampleTimeMs + 1, "b", web1);
+  maker.entry(3, 1, kSampleTimeMs + 2, "c");
+  for (int i = 0; i < 33; ++i) {
+    const std::string value = std::to_string(i);
+    const Property property[] = {{"n", value}};
+    maker.entry(2, 1, kSampleTimeMs + 3, "", property);
+  }
+  const Property empty[] = {{"", ""}};
+  maker.entry(2, 1, kSampleTimeMs + 4, std::string(300, 'd'), empty);
+  maker.batch().has_properties = true;
+}
+
+SampleObject make_properties() {
+  ChainMaker chain(sample_root());
+  const std::string key = slot_key(chain.next());
+  BatchMaker maker(kSampleTimeMs, 400);
+  fill_properties(maker);
+  return {"properties", key, chain.fragment(maker, 340, 0)};
+}
+
 std::vector<SampleObject> make_objects() {
   std::vector<SampleObject> out;
   ChainMaker chain(sample_root());
@@ -198,7 +224,11 @@ std::vector<SampleObject> sample_objects() {
 }
 
 const SampleObject& sample(std::string_view name) {
-  static const std::vector<SampleObject> objects = make_objects();
+  static const std::vector<SampleObject> objects = [] {
+    auto all = make_objects();
+    all.push_back(make_properties());
+    return all;
+  }();
   return *std::find_if(objects.begin(), objects.end(),
                        [name](const SampleObject& each) { return each.name == name; });
 }

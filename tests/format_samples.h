@@ -53,6 +53,8 @@ struct SampleObject {
 // types, runs across blocks, times back and forth · closed: nothing but the end of an owner ·
 // fence · compressed: blocks by zstd, behind the fence.
 std::vector<SampleObject> sample_objects();
+// One of those, or one of those that stand alone behind the root · properties: three logs whose
+// index says which properties occur in their pieces: two, more than are counted, one, and none.
 const SampleObject& sample(std::string_view name);
 
 inline constexpr int64_t kSampleTimeMs = 1'700'000'000'000;
