@@ -178,16 +178,17 @@ Stats Engine::stats() const {
   stats.ephemeral_delivered = core.ephemeral.delivered;
   stats.ephemeral_dropped = core.ephemeral.dropped;
   const Meter& meter = core.store->meter();
+  const Prices prices(core.options);
   for (size_t o = 0; o < kOperations; ++o) {
     for (size_t c = 0; c < kCauses; ++c) {
       const Meter::Count count = meter.count(static_cast<Operation>(o), static_cast<Cause>(c));
       if (count.requests == 0) continue;
       stats.requests.push_back({operation_name(static_cast<Operation>(o)),
                                 cause_name(static_cast<Cause>(c)), count.requests, count.failed,
-                                count.bytes});
+                                count.bytes, prices.of(static_cast<Operation>(o), count.requests)});
     }
   }
-  stats.dollars = Prices(core.options).of(meter);
+  stats.dollars = prices.of(meter);
   return stats;
 }
 

@@ -32,6 +32,23 @@ Bytes encoded_properties(std::span<const Property> properties) {
   return buffer;
 }
 
+uint64_t& count_of(RetryCounts& counts, Answer failed_with) {
+  switch (failed_with) {
+    case Answer::kThrottled:
+      return counts.throttled;
+    case Answer::kUnknown:
+      return counts.unknown;
+    case Answer::kConflict:
+      return counts.conflict;
+    case Answer::kDenied:
+      return counts.denied;
+    case Answer::kNoSpace:
+      return counts.no_space;
+    default:
+      return counts.other;
+  }
+}
+
 std::string too_large(std::string_view log, uint64_t bytes, uint64_t most, std::string_view todo,
                       std::string_view tried = "append") {
   return std::string(tried) + " to " + std::string(log) + ": it has " + std::to_string(bytes) +
@@ -216,8 +233,12 @@ Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloa
   const Lsn lsn = log->lsn_given + 1;
   for (const Bytes& payload : payloads) gather_entry(*log, log, properties, payload, wall_ms);
   if (!properties.empty()) open_->has_properties = true;
+  // As runs count them, so that what is appended and what becomes durable can be compared.
+  const uint64_t stored = bytes + payloads.size() * (properties.size() - each);
   entries_appended_ += payloads.size();
-  bytes_appended_ += bytes;
+  bytes_appended_ += stored;
+  backlog_entries_ += payloads.size();
+  backlog_bytes_ += stored;
 
   if (done) add_done(std::move(done), log->lsn_given);
   const BatchPtr waited_for = durable ? open_ : nullptr;
@@ -329,6 +350,7 @@ void Writer::close_open() {
   if (linger_timer_ != 0) core_.runtime->cancel(linger_timer_);
   linger_timer_ = 0;
   batch.state = Batch::State::kClosed;
+  batch.closed_at = core_.runtime->now();
   batch.header.kind = SlotKind::kFragment;
   batch.header.root = core_.root.id;
   batch.header.slot = slot_next_;
@@ -586,7 +608,10 @@ void Writer::plan_puts(Work& work) {
     }
     if (!may_put_now(now)) break;
     batch->state = Batch::State::kPutting;
-    if (batch->tries++ != 0) ++retries_;
+    if (batch->tries++ != 0) {
+      ++retries_;
+      ++count_of(retries_by_cause_, batch->failed_with);
+    }
     work.put.push_back(batch);
   }
   if (next != kNever) pump_at(next);
@@ -629,6 +654,7 @@ void Writer::acknowledge(Work& work) {
     for (const BatchRun& run : batch.runs) bytes_durable_ += run.bytes;
     ++fragments_stored_;
     fragment_bytes_stored_ += batch.header.object_bytes();
+    flush_latency_.add(core_.runtime->now() - batch.closed_at);
     finish(batch, {});
     line_.pop_front();
     work.acknowledged = true;
@@ -640,6 +666,8 @@ void Writer::finish(Batch& batch, const Status& status) {
   core_.ram.sub(Ram::kGathering, batch.gathering_bytes);
   batch.gathering_bytes = 0;
   batch.uploading.release();
+  backlog_entries_ -= batch.entries;
+  for (const BatchRun& run : batch.runs) backlog_bytes_ -= run.bytes;
   batch.finished = true;
   batch.status = status;
   batch.changed.notify_all();
@@ -763,6 +791,7 @@ void Writer::check_done(const BatchPtr& batch, const GetResult& result) {
 
 void Writer::retry_later(Batch& batch, Batch::State state, const StoreStatus& status) {
   batch.state = state;
+  batch.failed_with = status.answer;
   last_answer_ = status;
   const auto most =
       std::min(kRetryMax, kRetryFirst * (1 << std::min<uint32_t>(batch.failures++, 10)));
@@ -854,7 +883,11 @@ void Writer::fill(Stats& stats) const {
   stats.bytes_durable = bytes_durable_;
   stats.fragments_stored = fragments_stored_;
   stats.fragment_bytes_stored = fragment_bytes_stored_;
+  stats.backlog_entries = backlog_entries_;
+  stats.backlog_bytes = backlog_bytes_;
+  stats.flush_latency = flush_latency_;
   stats.retries = retries_;
+  stats.retries_by_cause = retries_by_cause_;
   stats.last_error = last_answer_.message;
   const TimePoint oldest = line_.empty() ? open_->oldest : line_.front()->oldest;
   if (oldest != kNever) {

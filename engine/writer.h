@@ -155,7 +155,11 @@ class Writer {
   uint64_t bytes_durable_ WP_GUARDED_BY(core_.mutex) = 0;
   uint64_t fragments_stored_ WP_GUARDED_BY(core_.mutex) = 0;
   uint64_t fragment_bytes_stored_ WP_GUARDED_BY(core_.mutex) = 0;
+  uint64_t backlog_entries_ WP_GUARDED_BY(core_.mutex) = 0;
+  uint64_t backlog_bytes_ WP_GUARDED_BY(core_.mutex) = 0;
+  Histogram flush_latency_ WP_GUARDED_BY(core_.mutex);
   uint64_t retries_ WP_GUARDED_BY(core_.mutex) = 0;
+  RetryCounts retries_by_cause_ WP_GUARDED_BY(core_.mutex);
 };
 
 }  // namespace wp
