@@ -27,6 +27,7 @@
 #ifndef WP_H_
 #define WP_H_
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -307,6 +308,8 @@ class WP_API Entry {
   Lsn lsn = 0;
   int64_t time_ms = 0;  // wall clock at the append, ms since 1970; never decreases within a log
   Bytes payload;
+  // False: it was published, and stands nowhere; `lsn` is that of the entry before it.
+  bool stored = true;
 
   std::string_view text() const { return as_text(payload); }
   std::vector<Property> properties() const;  // views into the entry
@@ -314,6 +317,8 @@ class WP_API Entry {
 
  private:
   friend class EntryCursor;
+  friend class PropertyFilter;
+  friend class Subscription;
   Bytes properties_;
   std::shared_ptr<const void> hold_;
 };
@@ -333,6 +338,14 @@ struct From {
   static From time(int64_t time_ms) {  // the first entry whose time is not before this
     return {Kind::kTime, static_cast<uint64_t>(time_ms < 0 ? 0 : time_ms)};
   }
+};
+
+// Which entries a reader gives: those that have all of these keys with these values. Empty: all.
+// Blocks in which no entry can have them are neither fetched nor decoded, as far as that is known:
+// of a fragment of which no entry has properties, and of a block with more than 32 different ones,
+// it is not.
+struct Filter {
+  std::vector<std::pair<std::string, std::string>> properties;
 };
 
 struct LogInfo {
@@ -409,13 +422,42 @@ struct RequestCount {
   std::string_view cause;  // "open", "flush", "read", "checkpoint", "verify", "probe", "reclaim",
                            // "compact"
   uint64_t requests = 0, failed = 0, bytes = 0;
+  double dollars = 0;  // what they cost, by the prices in Options
+};
+
+// How often something took how long: each bucket reaches twice as far as the one before it.
+struct WP_API Histogram {
+  static constexpr size_t kBuckets = 24;
+  std::array<uint64_t, kBuckets + 1> counts{};  // the last one: longer than all
+  uint64_t count = 0;
+  std::chrono::nanoseconds sum{0};
+
+  // Up to and including it: 10 us, 20 us, ... 84 s.
+  static std::chrono::nanoseconds upper_bound(size_t bucket) {
+    return std::chrono::microseconds{10} * (int64_t{1} << bucket);
+  }
+  void add(std::chrono::nanoseconds value);
+};
+
+// Tries that failed and were made again, by why.
+struct RetryCounts {
+  uint64_t throttled = 0;  // the store wanted it slower
+  uint64_t unknown = 0;    // time-outs, resets, errors of the store: done or not
+  uint64_t conflict = 0;   // somebody else was at it
+  uint64_t denied = 0;     // credentials or permission
+  uint64_t no_space = 0;   // the disk or the quota is full
+  uint64_t other = 0;
 };
 
 struct Stats {
   uint64_t entries_appended = 0, bytes_appended = 0;  // accepted into RAM
   uint64_t entries_durable = 0, bytes_durable = 0;    // acknowledged
   uint64_t fragments_stored = 0, fragment_bytes_stored = 0;
+  // Accepted, and neither acknowledged nor refused.
+  uint64_t backlog_entries = 0, backlog_bytes = 0;
+  Histogram flush_latency;                     // from closing a fragment until it is acknowledged
   uint64_t retries = 0;                        // PUTs of a slot beyond its first
+  RetryCounts retries_by_cause;                // of those
   uint64_t ram_bytes = 0, ram_bytes_peak = 0;  // of the budget
   uint64_t ram_gathering = 0, ram_uploading = 0, ram_cache = 0, ram_reading = 0, ram_index = 0;
   uint64_t ram_compacting = 0;
@@ -423,11 +465,18 @@ struct Stats {
   // deleted.
   uint64_t compaction_debt_bytes = 0, reclaimable_bytes = 0;
   uint64_t segments_written = 0, segment_bytes_written = 0, reclaimed_bytes = 0;
+  uint64_t ram_ephemeral = 0;                               // published, and not yet read
+  uint64_t ephemeral_published = 0;                         // entries, however many subscribers
+  uint64_t ephemeral_delivered = 0, ephemeral_dropped = 0;  // each subscriber's counted
   Duration backlog_age{0};  // of the oldest entry that is not yet durable
   std::string last_error;   // of the store, empty when its last answer was good
   std::vector<RequestCount> requests;
   double dollars = 0;  // what those requests cost, by the prices in Options
 };
+
+// In Prometheus' text format (version 0.0.4), each sample with the label root="<root_label>". Names
+// begin with wp_ and do not change.
+WP_API std::string to_prometheus(const Stats& stats, std::string_view root_label);
 
 struct Damage {
   std::string object;  // its key under the root
@@ -462,8 +511,11 @@ class WP_API Reader {
   // until the next call on this reader; copy an Entry to keep it.
   Result<std::span<const Entry>> next_batch(size_t count_max, Duration wait = {});
 
-  Lsn position() const;    // the LSN that the next call will give
-  Status seek(From from);  // goes elsewhere, forwards or back
+  // The LSN that the next call will give; with a Filter, where it will look on.
+  Lsn position() const;
+  // Goes elsewhere, forwards or back. Published entries that wait are forgotten where their place
+  // is passed over.
+  Status seek(From from);
 
   class Impl;
   explicit Reader(std::unique_ptr<Impl> impl);
@@ -514,10 +566,19 @@ class WP_API Log {
   // error `done` never runs. The timeout bounds only the wait for room.
   Result<Lsn> append_async(Bytes payload, Done done = {}, const AppendOptions& options = {});
 
+  // Sends an entry to the subscribers that this log has in this process now, and stores it nowhere:
+  // no request, no write, and it is gone with the process. Returns at once; also in a callback. It
+  // reaches a subscriber behind all that was appended to the log before, once that is durable and
+  // read, and before all that is appended later; Entry::stored is false. Of those that a subscriber
+  // has not read yet at most 1,000, and at most 1/64 of ram_bytes_max, are kept: then the oldest
+  // are dropped (Stats::ephemeral_dropped), and so are new ones once all logs together have 1/32 of
+  // it. kInvalid: larger than that, or than entry_bytes_max. kReadOnly, kDropped, kFenced, kClosed.
+  Status publish(Bytes payload, std::span<const Property> properties = {});
+
   // From there to the last entry that is durable now.
-  Result<Reader> read(From from = From::first()) const;
+  Result<Reader> read(From from = From::first(), const Filter& filter = {}) const;
   // From there on, waiting for what comes. Entries reach it when they are durable.
-  Result<Reader> subscribe(From from = From::first()) const;
+  Result<Reader> subscribe(From from = From::first(), const Filter& filter = {}) const;
   // kTruncated at a position below the first LSN; kInvalid for LSN 0 or more than one past the
   // last.
 

@@ -210,6 +210,7 @@ void ObjectDump::print_header(const SlotHeader& header, Bytes object, Neighbour 
     }
     line.text("author", owner_text(header.author))
         .boolean("closed", header.closed)
+        .boolean("properties", header.properties)
         .signed_number("time_base_ms", header.time_base_ms)
         .number("entries", header.entries)
         .number("index_bytes", header.index_bytes)
@@ -243,7 +244,8 @@ void ObjectDump::print_header(const SlotHeader& header, Bytes object, Neighbour 
   if (!fence) {
     facts.add("entries", std::to_string(header.entries));
     facts.add("time base", iso_time(header.time_base_ms));
-    facts.add("index", bytes_fact(header.index_bytes) + " bytes");
+    facts.add("index", bytes_fact(header.index_bytes) + " bytes" +
+                           (header.properties ? ", which properties occur among them" : ""));
     facts.add("body", bytes_fact(header.body_bytes) + " bytes, the index among them");
     facts.add("", to_hex(header.body_digest));
   }

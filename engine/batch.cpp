@@ -112,6 +112,17 @@ void pack_many_logs(Batch& batch, uint32_t block_bytes, BlockPool& pool) {
   batch.blocks.assign(blocks.begin(), blocks.end());
 }
 
+// From the entries themselves, which nobody waits for here: appending has no part in it.
+void index_properties(Batch& batch) {
+  SlotIndex& index = batch.index;
+  index.properties.resize(index.pieces.size());
+  for (size_t i = 0; i < index.pieces.size(); ++i) {
+    const Piece& piece = index.pieces[i];
+    const Bytes block = batch.blocks[piece.block]->bytes();
+    add_properties_of_entries(block.subspan(piece.offset, piece.bytes), index.properties[i]);
+  }
+}
+
 }  // namespace
 
 void seal(Batch& batch, uint32_t block_bytes, int compression_level, BlockPool& pool) {
@@ -121,6 +132,7 @@ void seal(Batch& batch, uint32_t block_bytes, int compression_level, BlockPool& 
   } else if (!batch.runs.empty()) {
     pack_many_logs(batch, block_bytes, pool);
   }
+  if (batch.has_properties) index_properties(batch);
   ByteVector stored;
   stored.reserve(batch.bytes / 4);  // what text becomes, mostly
   for (const BlockPtr& block : batch.blocks) {
@@ -141,6 +153,7 @@ void seal(Batch& batch, uint32_t block_bytes, int compression_level, BlockPool& 
 
   SlotHeader& header = batch.header;
   header.closed = batch.last;
+  header.properties = !batch.index.properties.empty();
   header.time_base_ms = batch.time_base_ms;
   header.entries = batch.entries;
   header.body_bytes = offset - kSlotHeaderBytes;

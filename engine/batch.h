@@ -50,8 +50,9 @@ struct Batch {
   State state = State::kGathering;
   bool wanted = false;  // somebody waits
   bool full = false;
-  bool last = false;    // says that the owner closed
-  bool forced = false;  // is sent although there is nothing in it
+  bool last = false;            // says that the owner closed
+  bool forced = false;          // is sent although there is nothing in it
+  bool has_properties = false;  // an entry has
 
   // What gathered. From kSealing on only the sealer touches it.
   std::vector<std::shared_ptr<Block>> chunks;
@@ -64,6 +65,7 @@ struct Batch {
   uint64_t bytes = 0, entries = 0;  // bytes as encoded
   int64_t time_base_ms = 0;
   TimePoint oldest = kNever;
+  TimePoint closed_at = kNever;
   uint64_t chunk_bytes = 0;      // of all chunks
   uint64_t gathering_bytes = 0;  // of RAM, counted as such
   RamUse uploading;
@@ -74,8 +76,9 @@ struct Batch {
   SlotIndex index;
   std::vector<BlockPtr> blocks;
   std::shared_ptr<ByteVector> body;
-  uint32_t tries = 0;     // puts
-  uint32_t failures = 0;  // since something last went well
+  uint32_t tries = 0;                // puts
+  uint32_t failures = 0;             // since something last went well
+  Answer failed_with = Answer::kOk;  // the last of those
   TimePoint retry_at{};
 
   bool finished = false;

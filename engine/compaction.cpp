@@ -26,9 +26,10 @@ constexpr size_t kFetchesMax = 8;
 constexpr int kTriesMax = 8;
 constexpr std::chrono::milliseconds kRetryFirst{50}, kRetryMax{30'000};
 
-// Entries and the segment made of them are there at the same time, and that in an eighth of all.
+// Entries and the segment made of them are there at the same time, beside the other shares
+// (engine/ram.h).
 uint64_t segment_bytes(const Options& options) {
-  return std::clamp(options.ram_bytes_max / 16, kSegmentBytesMin, kSegmentBytesMax);
+  return std::clamp(options.ram_bytes_max / 64 * 3, kSegmentBytesMin, kSegmentBytesMax);
 }
 
 // As stored, of entries that are not in use any more.

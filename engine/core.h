@@ -79,6 +79,11 @@ class EngineCore {
 
   std::atomic<bool> ended{false};  // closed or abandoned
 
+  // Of entries that were published, see Stats.
+  struct {
+    std::atomic<uint64_t> published{0}, delivered{0}, dropped{0};
+  } ephemeral;
+
   mutable Mutex mutex;
   std::string view_damage_ WP_GUARDED_BY(mutex);
   bool reloading_ WP_GUARDED_BY(mutex) = false;

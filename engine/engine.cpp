@@ -183,17 +183,22 @@ Stats Engine::stats() const {
   stats.ram_reading = core.ram.of(Ram::kReading);
   stats.ram_index = core.ram.of(Ram::kIndex);
   stats.ram_compacting = core.ram.of(Ram::kCompacting);
+  stats.ram_ephemeral = core.ram.of(Ram::kEphemeral);
+  stats.ephemeral_published = core.ephemeral.published;
+  stats.ephemeral_delivered = core.ephemeral.delivered;
+  stats.ephemeral_dropped = core.ephemeral.dropped;
   const Meter& meter = core.store->meter();
+  const Prices prices(core.options);
   for (size_t o = 0; o < kOperations; ++o) {
     for (size_t c = 0; c < kCauses; ++c) {
       const Meter::Count count = meter.count(static_cast<Operation>(o), static_cast<Cause>(c));
       if (count.requests == 0) continue;
       stats.requests.push_back({operation_name(static_cast<Operation>(o)),
                                 cause_name(static_cast<Cause>(c)), count.requests, count.failed,
-                                count.bytes});
+                                count.bytes, prices.of(static_cast<Operation>(o), count.requests)});
     }
   }
-  stats.dollars = Prices(core.options).of(meter);
+  stats.dollars = prices.of(meter);
   if (core.maintenance != nullptr) core.maintenance->fill(stats);
   return stats;
 }
@@ -312,16 +317,22 @@ Result<Lsn> Log::append_async(Bytes payload, Done done, const AppendOptions& opt
                              std::move(done));
 }
 
-Result<Reader> Log::read(From from) const {
-  if (Status status = engine_->core().usable(); !status.ok()) return status;
-  if (Status status = look(engine_->core()); !status.ok()) return status;
-  return Reader::Impl::make(engine_, state_, from, false);
+Status Log::publish(Bytes payload, std::span<const Property> properties) {
+  EngineCore& core = engine_->core();
+  if (Status status = may_append(core); !status.ok()) return status;
+  return core.writer->publish(*state_, payload, properties);
 }
 
-Result<Reader> Log::subscribe(From from) const {
+Result<Reader> Log::read(From from, const Filter& filter) const {
   if (Status status = engine_->core().usable(); !status.ok()) return status;
   if (Status status = look(engine_->core()); !status.ok()) return status;
-  return Reader::Impl::make(engine_, state_, from, true);
+  return Reader::Impl::make(engine_, state_, from, false, filter);
+}
+
+Result<Reader> Log::subscribe(From from, const Filter& filter) const {
+  if (Status status = engine_->core().usable(); !status.ok()) return status;
+  if (Status status = look(engine_->core()); !status.ok()) return status;
+  return Reader::Impl::make(engine_, state_, from, true, filter);
 }
 
 Status Log::truncate(Lsn upto) {

@@ -3,6 +3,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <array>
 
 #include "engine/settings.h"
 
@@ -12,7 +13,7 @@ namespace {
 constexpr std::string_view kRootMagic = "wp-root\n";
 constexpr std::string_view kSlotMagic = "wp-slot\n";
 constexpr size_t kRootBytes = 8 + 2 + 2 + 16 + 8 + 4;
-constexpr uint16_t kFlagClosed = 1;
+constexpr uint16_t kFlagClosed = 1, kFlagProperties = 2;
 
 // Times may be anything where a clock was wrong; they wrap around, and do no harm.
 int64_t plus(int64_t a, int64_t b) {
@@ -146,7 +147,8 @@ void encode_header(const SlotHeader& header, std::byte* at) {
   put_fixed<uint16_t>(out, kFormatVersion);
   put_fixed<uint16_t>(out, kSlotHeaderBytes);
   put_fixed(out, static_cast<uint16_t>(header.kind));
-  put_fixed<uint16_t>(out, header.closed ? kFlagClosed : 0);
+  put_fixed<uint16_t>(
+      out, (header.closed ? kFlagClosed : 0) | (header.properties ? kFlagProperties : 0));
   put_bytes(out, header.root);
   put_fixed(out, header.slot.epoch);
   put_fixed(out, header.index_bytes);
@@ -187,7 +189,7 @@ bool makes_sense(const SlotHeader& header) {
   }
   if (!prev_fits(slot, header.prev.slot)) return false;
   if (header.kind == SlotKind::kFragment) return header.author == slot.owner;
-  return header.body_bytes == 0 && header.entries == 0 && !header.closed;
+  return header.body_bytes == 0 && header.entries == 0 && !header.closed && !header.properties;
 }
 
 }  // namespace
@@ -210,6 +212,7 @@ Result<SlotHeader> decode_header(Bytes head) {
   header.kind = static_cast<SlotKind>(in.fixed<uint16_t>());
   const auto flags = in.fixed<uint16_t>();
   header.closed = (flags & kFlagClosed) != 0;
+  header.properties = (flags & kFlagProperties) != 0;
   header.root = in.array<16>();
   header.slot.epoch = in.fixed<uint32_t>();
   header.index_bytes = in.fixed<uint32_t>();
@@ -231,7 +234,7 @@ Result<SlotHeader> decode_header(Bytes head) {
   header.body_digest = in.array<32>();
   const bool known = header.kind == SlotKind::kFragment || header.kind == SlotKind::kFence ||
                      header.kind == SlotKind::kSegment;
-  if (!known || (flags & ~kFlagClosed) != 0) {
+  if (!known || (flags & ~(kFlagClosed | kFlagProperties)) != 0) {
     return newer("it is of kind " + std::to_string(static_cast<uint16_t>(header.kind)) +
                  " with flags " + std::to_string(flags) + ", which this program does not know");
   }
@@ -265,9 +268,10 @@ size_t SlotIndex::memory_bytes() const {
     held += record.name.capacity() + record.runs.capacity() * sizeof(RunRow) +
             record.objects.capacity() * sizeof(ObjectRange);
   }
-  return sizeof *this + held + records.capacity() * sizeof(Record) +
-         blocks.capacity() * sizeof(BlockInfo) + runs.capacity() * sizeof(Run) +
-         pieces.capacity() * sizeof(Piece);
+  for (const PropertySet& set : properties) held += set.hashes.capacity() * sizeof(uint32_t);
+  return sizeof *this + held + properties.capacity() * sizeof(PropertySet) +
+         records.capacity() * sizeof(Record) + blocks.capacity() * sizeof(BlockInfo) +
+         runs.capacity() * sizeof(Run) + pieces.capacity() * sizeof(Piece);
 }
 
 namespace {
@@ -515,6 +519,35 @@ Status decode_blocks(ByteParser& in, const SlotHeader& header, SlotIndex& index)
   return offset == header.object_bytes() ? Status() : nonsense;
 }
 
+// A number, and so many hashes: 0 that they are not known, else one more than they are.
+void encode_property_set(const PropertySet& set, ByteVector& out) {
+  put_varint(out, set.unknown ? 0 : set.hashes.size() + 1);
+  if (set.unknown) return;
+  for (const uint32_t hash : set.hashes) put_fixed(out, hash);
+}
+
+bool decode_property_set(ByteParser& in, PropertySet* set) {
+  const uint64_t number = in.varint();
+  if (!in.ok() || number > kPropertyHashesMax + 1) return false;
+  set->unknown = number == 0;
+  for (uint64_t i = 1; i < number; ++i) {
+    const auto hash = in.fixed<uint32_t>();
+    if (!in.ok() || (i > 1 && hash <= set->hashes.back())) return false;
+    set->hashes.push_back(hash);
+  }
+  return true;
+}
+
+// Written only where a property is: a section that says nothing is damage.
+bool decode_properties(ByteParser& in, SlotIndex& index) {
+  bool any = false;
+  for (size_t i = 0; i < index.pieces.size(); ++i) {
+    if (!decode_property_set(in, &index.properties.emplace_back())) return false;
+    any |= !index.properties.back().empty();
+  }
+  return any;
+}
+
 }  // namespace
 
 ByteVector encode_index(const SlotIndex& index, int64_t time_base_ms) {
@@ -534,6 +567,7 @@ ByteVector encode_index(const SlotIndex& index, int64_t time_base_ms) {
     encode_run(index, run, before, time_base_ms, out);
     before = run.log;
   }
+  for (const PropertySet& set : index.properties) encode_property_set(set, out);
   return out;
 }
 
@@ -567,6 +601,9 @@ Result<SlotIndex> decode_index(const SlotHeader& header, Bytes bytes) {
     }
     before = index.runs.back().log;
     entries += index.runs.back().count;
+  }
+  if (header.properties && !decode_properties(in, index)) {
+    return corrupt("its index of properties makes no sense");
   }
   if (!in.done() || entries != header.entries) return corrupt("its index makes no sense");
   return index;
@@ -705,6 +742,71 @@ bool copy_entries(Bytes piece, uint64_t count, int64_t time_base_ms, int64_t tim
   return false;
 }
 
+// ------------------------------------------------------------------------------------- properties
+
+// Of the sums of both, so that nothing must be put together to be hashed.
+uint32_t property_hash(std::string_view key, std::string_view value) {
+  std::array<std::byte, 8> sums;
+  store_fixed(sums.data(), crc32c(as_bytes(key)));
+  store_fixed(sums.data() + 4, crc32c(as_bytes(value)));
+  return crc32c(sums);
+}
+
+void PropertySet::add(uint32_t hash) {
+  if (unknown) return;
+  const auto at = std::lower_bound(hashes.begin(), hashes.end(), hash);
+  if (at != hashes.end() && *at == hash) return;
+  if (hashes.size() == kPropertyHashesMax) {
+    unknown = true;
+    hashes.clear();
+    return;
+  }
+  hashes.insert(at, hash);
+}
+
+bool PropertySet::may_hold(std::span<const uint32_t> wanted) const {
+  return unknown || std::all_of(wanted.begin(), wanted.end(), [this](uint32_t hash) {
+           return std::binary_search(hashes.begin(), hashes.end(), hash);
+         });
+}
+
+void add_properties(Bytes properties, PropertySet& set) {
+  ByteParser in(properties);
+  while (!in.done() && !set.unknown) {
+    const std::string_view key = in.text();
+    const std::string_view value = in.text();
+    if (!in.ok()) {  // then nothing can be said of it
+      set.unknown = true;
+      set.hashes.clear();
+      return;
+    }
+    set.add(property_hash(key, value));
+  }
+}
+
+void add_properties_of_entries(Bytes piece, PropertySet& set) {
+  ByteParser in(piece);
+  Bytes last;
+  while (!in.done() && !set.unknown) {
+    const uint64_t size = in.varint();
+    (void)in.varint();
+    const Bytes properties = (size & 1) != 0 ? in.bytes(in.varint()) : Bytes();
+    (void)in.bytes(size >> 1);
+    if (!in.ok()) {
+      set.unknown = true;
+      set.hashes.clear();
+      return;
+    }
+    // Mostly they are those of the entry before.
+    if (!std::equal(properties.begin(), properties.end(), last.begin(), last.end())) {
+      add_properties(properties, set);
+      last = properties;
+    }
+  }
+}
+
+// -------------------------------------------------------------------------------- walking entries
+
 bool EntryCursor::parse(Entry* entry) {
   ByteParser in(Bytes(at_, static_cast<size_t>(end_ - at_)));
   const uint64_t size = in.varint();
@@ -717,6 +819,7 @@ bool EntryCursor::parse(Entry* entry) {
     entry->lsn = lsn_;
     entry->time_ms = time;
     entry->payload = payload;
+    entry->stored = true;  // the same Entry may have been given something else before
     entry->properties_ = properties;
     if (entry->hold_ != hold_) entry->hold_ = hold_;  // to count costs more than to compare
   }

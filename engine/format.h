@@ -71,7 +71,8 @@ inline constexpr uint64_t kHeadBytes = 64u << 10;
 // The proof that a slot's body is whose it says, and its place in the chain.
 struct SlotHeader {
   SlotKind kind = SlotKind::kFragment;
-  bool closed = false;  // the owner closed cleanly: nothing of it follows, or is under way
+  bool closed = false;      // the owner closed cleanly: nothing of it follows, or is under way
+  bool properties = false;  // the index says which properties occur in its pieces
   RootId root{};
   SlotId slot;
   Position prev;             // the slot before, and its header's digest
@@ -166,11 +167,34 @@ struct Run {
   uint32_t piece_first = 0, pieces = 0;
 };
 
+// Hashes of the properties that occur in a piece, so that whoever looks for some need not look
+// where they are not.
+inline constexpr size_t kPropertyHashesMax = 32;
+uint32_t property_hash(std::string_view key, std::string_view value);
+
+struct PropertySet {
+  std::vector<uint32_t> hashes;  // ascending, at most kPropertyHashesMax
+  bool unknown = false;          // there are more, or nobody looked: anything may occur
+
+  bool empty() const { return hashes.empty() && !unknown; }
+  void add(uint32_t hash);
+  // Whether there may be an entry that has all of them.
+  bool may_hold(std::span<const uint32_t> wanted) const;
+  bool operator==(const PropertySet&) const = default;
+};
+// Adds an entry's properties, as encoded.
+void add_properties(Bytes properties, PropertySet& set);
+// Adds the properties of all entries of a piece.
+void add_properties_of_entries(Bytes piece, PropertySet& set);
+
 struct SlotIndex {
   std::vector<Record> records;
   std::vector<BlockInfo> blocks;
   std::vector<Run> runs;  // by log id
   std::vector<Piece> pieces;
+  // Of each piece, in their order, and not of all of them empty; or none at all, where it is not
+  // said: SlotHeader::properties tells.
+  std::vector<PropertySet> properties;
 
   const Run* run_of(LogId log) const;
   // The piece of the run that holds the LSN.

@@ -23,6 +23,8 @@
 
 namespace wp {
 
+class Subscription;
+
 // Where a cursor is, or will be, once what was said is durable.
 struct SaidCursor {
   Lsn committed = 0;
@@ -60,6 +62,10 @@ class LogState {
   std::map<std::string, SaidCursor, std::less<>> said;  // what the row does not have yet
   uint32_t readers_waiting = 0;
   CondVar news;  // more is durable, or nothing will ever be
+
+  // Who gets what is published. The number is for whoever holds no lock.
+  std::vector<Subscription*> subscriptions;
+  std::atomic<size_t> subscribers{0};
 };
 using LogStatePtr = std::shared_ptr<LogState>;
 

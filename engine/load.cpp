@@ -13,13 +13,14 @@ constexpr std::chrono::milliseconds kRetryFirst{50};
 }  // namespace
 
 Load::Load(EngineCore& core, LogStatePtr log, const RunRow& run, Lsn from, bool whole,
-           uint64_t bytes_wanted)
+           uint64_t bytes_wanted, std::shared_ptr<const PropertyFilter> filter)
     : core_(core),
       log_(std::move(log)),
       run_(run),
       from_(from),
       whole_(whole),
       bytes_wanted_(bytes_wanted),
+      filter_(std::move(filter)),
       use_(core.ram, Ram::kReading, bytes_wanted) {}
 
 void Load::start() {
@@ -113,30 +114,40 @@ void Load::choose_pieces(const Run& run) {
   const SlotIndex& index = index_->index;
   pieces_.clear();
   blocks_.clear();
+  const bool choosy = filter_ != nullptr && !index.properties.empty();
   uint64_t bytes = 0;
+  Lsn end = from_;
   for (uint32_t i = index.piece_at(run, from_); i < run.piece_first + run.pieces; ++i) {
     const Piece& piece = index.pieces[i];
     const uint64_t block_bytes = index.blocks[piece.block].raw_bytes;
-    if (!whole_ && !pieces_.empty() && bytes + block_bytes > bytes_wanted_) break;
+    const bool wanted = !choosy || filter_->may_match(index.properties[i]);
+    if (wanted && !whole_ && !pieces_.empty() && bytes + block_bytes > bytes_wanted_) break;
+    end = piece.lsn_first + piece.count;
+    if (!wanted) continue;
     bytes += block_bytes;
     pieces_.push_back(piece);
     blocks_.push_back(reread_ ? nullptr : core_.cache.block(slot_.epoch, slot_.seq, piece.block));
   }
   MutexLock lock(core_.mutex);
-  lsn_end_ = pieces_.back().lsn_first + pieces_.back().count;
+  lsn_end_ = end;
   use_ = RamUse(core_.ram, Ram::kReading, std::max(bytes, bytes_wanted_));
 }
 
+// The next stretch of blocks that stand one behind the other, until all are here. Without a filter
+// that is one.
 void Load::get_blocks() {
-  range_begin_ = UINT64_MAX;
-  range_end_ = 0;
-  for (size_t i = 0; i < pieces_.size(); ++i) {
-    if (blocks_[i] != nullptr) continue;
-    const BlockInfo& block = index_->index.blocks[pieces_[i].block];
-    range_begin_ = std::min(range_begin_, block.offset);
-    range_end_ = std::max(range_end_, block.offset + block.stored_bytes);
+  const auto missing = std::find(blocks_.begin(), blocks_.end(), nullptr);
+  if (missing == blocks_.end()) return finish({});
+  stretch_begin_ = static_cast<size_t>(missing - blocks_.begin());
+  stretch_end_ = stretch_begin_ + 1;
+  for (size_t i = stretch_end_; i < pieces_.size(); ++i) {
+    if (pieces_[i].block != pieces_[i - 1].block + 1) break;
+    if (blocks_[i] == nullptr) stretch_end_ = i + 1;
   }
-  if (range_end_ == 0) return finish({});
+  const std::vector<BlockInfo>& blocks = index_->index.blocks;
+  const BlockInfo& last = blocks[pieces_[stretch_end_ - 1].block];
+  range_begin_ = blocks[pieces_[stretch_begin_].block].offset;
+  range_end_ = last.offset + last.stored_bytes;
   if (range_end_ <= head_.bytes.size()) {
     core_.runtime->work([self = shared_from_this()] { self->decode(0, self->head_.bytes); });
     return;
@@ -152,6 +163,7 @@ void Load::blocks_arrived(GetResult got) {
       got.bytes.size() != range_end_ - range_begin_) {
     return damaged("it is cut");
   }
+  tries_ = 0;  // of the next stretch
   core_.runtime->work([self = shared_from_this(),
                        bytes = std::make_shared<const std::vector<std::byte>>(
                            std::move(got.bytes))] { self->decode(self->range_begin_, *bytes); });
@@ -159,7 +171,7 @@ void Load::blocks_arrived(GetResult got) {
 
 // `bytes` are the object's from `offset` on.
 void Load::decode(uint64_t offset, const std::vector<std::byte>& bytes) {
-  for (size_t i = 0; i < pieces_.size(); ++i) {
+  for (size_t i = stretch_begin_; i < stretch_end_; ++i) {
     if (blocks_[i] != nullptr) continue;
     const uint32_t number = pieces_[i].block;
     const BlockInfo& info = index_->index.blocks[number];
@@ -169,7 +181,7 @@ void Load::decode(uint64_t offset, const std::vector<std::byte>& bytes) {
     blocks_[i] = *std::move(block);
     core_.cache.put(slot_.epoch, slot_.seq, number, blocks_[i]);
   }
-  finish({});
+  get_blocks();
 }
 
 void Load::finish(Status status) {

@@ -8,15 +8,16 @@
 #include <vector>
 
 #include "engine/core.h"
+#include "engine/filter.h"
 
 namespace wp {
 
 class Load : public std::enable_shared_from_this<Load> {
  public:
   // Entries of the run from `from` on: all of them if `whole`, else at least one block and about
-  // `bytes_wanted`.
+  // `bytes_wanted`. With a filter, pieces without any entry that it wants are left out.
   Load(EngineCore& core, LogStatePtr log, const RunRow& run, Lsn from, bool whole,
-       uint64_t bytes_wanted);
+       uint64_t bytes_wanted, std::shared_ptr<const PropertyFilter> filter = nullptr);
   // Readers of the log are woken when it is ready; that may be before this returns.
   void start();
 
@@ -53,6 +54,7 @@ class Load : public std::enable_shared_from_this<Load> {
   const Lsn from_;
   const bool whole_;
   const uint64_t bytes_wanted_;
+  const std::shared_ptr<const PropertyFilter> filter_;  // null: all entries
   RamUse use_;
 
   SlotId slot_;
@@ -60,8 +62,9 @@ class Load : public std::enable_shared_from_this<Load> {
   IndexPtr index_;
   GetResult head_;  // the object's first bytes, where they were read
   std::vector<Piece> pieces_;
-  std::vector<BlockPtr> blocks_;  // of the pieces; null: to be read
-  uint64_t range_begin_ = 0, range_end_ = 0;
+  std::vector<BlockPtr> blocks_;                // of the pieces; null: to be read
+  size_t stretch_begin_ = 0, stretch_end_ = 0;  // pieces whose blocks are got with one request
+  uint64_t range_begin_ = 0, range_end_ = 0;    // and where those stand in the object
   int tries_ = 0;
   bool reread_ = false;  // damage was seen once: perhaps it was the way here
 

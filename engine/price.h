@@ -15,14 +15,18 @@ struct Prices {
   double per_1000_puts;  // and lists
   double per_1000_gets;
 
+  double of(Operation operation, uint64_t requests) const {
+    if (operation == Operation::kDelete) return 0;
+    const double per_1000 = operation == Operation::kGet ? per_1000_gets : per_1000_puts;
+    return static_cast<double>(requests) / 1000 * per_1000;
+  }
   double of(const Meter& meter) const {
     double dollars = 0;
-    for (size_t cause = 0; cause < kCauses; ++cause) {
-      const auto requests = [&](Operation operation) {
-        return static_cast<double>(meter.count(operation, static_cast<Cause>(cause)).requests);
-      };
-      dollars += (requests(Operation::kPut) + requests(Operation::kList)) / 1000 * per_1000_puts;
-      dollars += requests(Operation::kGet) / 1000 * per_1000_gets;
+    for (size_t o = 0; o < kOperations; ++o) {
+      const auto operation = static_cast<Operation>(o);
+      for (size_t cause = 0; cause < kCauses; ++cause) {
+        dollars += of(operation, meter.count(operation, static_cast<Cause>(cause)).requests);
+      }
     }
     return dollars;
   }

@@ -16,8 +16,9 @@ enum class Ram : uint8_t {
   kReading,     // what readers, recovery and verification fetch
   kIndex,       // changes that the view does not have yet
   kCompacting,  // entries on their way into segments
+  kEphemeral,   // what was published, and not every subscriber has read
 };
-inline constexpr size_t kRamUses = 6;
+inline constexpr size_t kRamUses = 7;
 
 class RamBudget {
  public:
@@ -45,6 +46,8 @@ class RamBudget {
   uint64_t writing_max() const { return max_ / 8 * 5; }
   uint64_t cache_max() const { return max_ / 8; }
   uint64_t reading_max() const { return max_ / 8; }
+  uint64_t ephemeral_max() const { return max_ / 32; }
+  uint64_t ephemeral_queue_max() const { return max_ / 64; }  // of one subscriber
 
  private:
   const uint64_t max_;

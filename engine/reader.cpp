@@ -13,20 +13,41 @@ constexpr size_t kRunsAtOnce = 64;
 
 }  // namespace
 
-Reader::Impl::Impl(std::shared_ptr<Engine> engine, LogStatePtr log, bool subscribe)
+Reader::Impl::Impl(std::shared_ptr<Engine> engine, LogStatePtr log, bool subscribe,
+                   const Filter& filter)
     : engine_(std::move(engine)),
       core_(engine_->core()),
       log_(std::move(log)),
       subscribe_(subscribe),
+      filter_(filter.properties.empty() ? nullptr : std::make_shared<PropertyFilter>(filter)),
       load_bytes_(std::min(kLoadBytesMax, core_.ram.reading_max() / 4)) {}
 
 Result<Reader> Reader::Impl::make(std::shared_ptr<Engine> engine, LogStatePtr log, From from,
-                                  bool subscribe) {
-  std::unique_ptr<Impl> impl(new Impl(std::move(engine), std::move(log), subscribe));
+                                  bool subscribe, const Filter& filter) {
+  std::unique_ptr<Impl> impl(new Impl(std::move(engine), std::move(log), subscribe, filter));
   if (Status status = impl->check(); !status.ok()) return status;
   if (Status status = impl->place(from); !status.ok()) return status;
-  if (!subscribe) impl->lsn_end_ = impl->log_->lsn_durable + 1;
+  if (subscribe) {
+    impl->begin_subscription();
+  } else {
+    impl->lsn_end_ = impl->log_->lsn_durable + 1;
+  }
   return Reader(std::move(impl));
+}
+
+void Reader::Impl::begin_subscription() {
+  subscription_ = std::make_unique<Subscription>(core_.ram, filter_.get());
+  MutexLock lock(core_.mutex);
+  log_->subscriptions.push_back(subscription_.get());
+  log_->subscribers = log_->subscriptions.size();
+}
+
+Reader::Impl::~Impl() {
+  if (subscription_ == nullptr || core_.runtime->forked()) return;
+  MutexLock lock(core_.mutex);
+  subscription_->clear();
+  std::erase(log_->subscriptions, subscription_.get());
+  log_->subscribers = log_->subscriptions.size();
 }
 
 TimePoint Reader::Impl::deadline_of(Duration wait) const {
@@ -103,6 +124,7 @@ Status Reader::Impl::place_at_time(int64_t time_ms) {
   if (!*run || ((*run)->lsn_first >= first && (*run)->time_first_ms >= time_ms)) return {};
   // Somewhere in this run.
   lsn_end_ = durable + 1;
+  placing_ = true;
   Status status;
   while (status.ok()) {
     const EntryCursor cursor = cursor_;
@@ -124,13 +146,19 @@ Status Reader::Impl::place_at_time(int64_t time_ms) {
     }
   }
   lsn_end_ = end_before;
+  placing_ = false;
   if (!status.ok()) go_to(before);
   return status;
 }
 
 Status Reader::Impl::seek(From from) {
   if (Status status = check(); !status.ok()) return status;
-  return place(from);
+  if (Status status = place(from); !status.ok()) return status;
+  if (subscription_ != nullptr) {
+    MutexLock lock(core_.mutex);
+    subscription_->forget_before(lsn_);
+  }
+  return {};
 }
 
 // ---------------------------------------------------------------------------------------- entries
@@ -156,10 +184,13 @@ Result<std::span<const Entry>> Reader::Impl::next_batch(size_t count_max, Durati
     if (!taken) status = taken.status();
     if (!taken || !*taken) break;
     ++count;
-    // What is decoded needs no further look at the log.
-    while (count < count_max && lsn_ < lsn_end_ && !cursor_.done() && cursor_.next(place())) {
+    // What is decoded needs no further look at the log. (Nor is more published before it: that came
+    // before what is stored behind it.)
+    const Lsn stop =
+        subscription_ == nullptr ? lsn_end_ : std::min(lsn_end_, subscription_->place());
+    while (count < count_max && lsn_ < stop && !cursor_.done() && cursor_.next(place())) {
       ++lsn_;
-      ++count;
+      if (wanted(batch_[count])) ++count;
     }
   }
   batch_.resize(count);
@@ -169,35 +200,57 @@ Result<std::span<const Entry>> Reader::Impl::next_batch(size_t count_max, Durati
 }
 
 Result<bool> Reader::Impl::take(Entry* entry, TimePoint deadline, bool may_wait) {
-  if (Status status = check(); !status.ok()) return status;
-  const Lsn first = log_->lsn_first.load(std::memory_order_acquire);
-  if (lsn_ < first) {
-    if (!may_wait) return false;  // within a batch: at its next call
-    const Lsn was = lsn_;
-    go_to(first);
-    return Status(Code::kTruncated,
-                  "read log " + log_->name + " at LSN " + std::to_string(was) +
-                      ": it was truncated; the first that is left is " + std::to_string(first),
-                  first);
+  for (;;) {
+    if (Status status = check(); !status.ok()) return status;
+    const Lsn first = log_->lsn_first.load(std::memory_order_acquire);
+    if (lsn_ < first) {
+      if (!may_wait) return false;  // within a batch: at its next call
+      const Lsn was = lsn_;
+      go_to(first);
+      return Status(Code::kTruncated,
+                    "read log " + log_->name + " at LSN " + std::to_string(was) +
+                        ": it was truncated; the first that is left is " + std::to_string(first),
+                    first);
+    }
+    while (cursor_.done() && !ephemeral_due()) {
+      auto more = advance(deadline, may_wait);
+      if (!more || !*more) return more;
+    }
+    // Only now that the next entry is in hand is it sure that nothing more comes before it.
+    if (ephemeral_due()) {
+      if (take_ephemeral(entry)) return true;
+      continue;
+    }
+    if (lsn_ >= lsn_end_) return false;
+    if (!cursor_.next(entry)) {
+      go_to(lsn_);
+      return Status(Code::kCorrupt, "read log " + log_->name + " at LSN " + std::to_string(lsn_) +
+                                        ": the bytes there are no entry; run wp verify");
+    }
+    ++lsn_;
+    if (wanted(*entry)) return true;
   }
-  while (cursor_.done()) {
-    auto more = advance(deadline, may_wait);
-    if (!more || !*more) return more;
+}
+
+// False: it was dropped meanwhile.
+bool Reader::Impl::take_ephemeral(Entry* entry) {
+  EphemeralPtr taken;
+  {
+    MutexLock lock(core_.mutex);
+    if (!ephemeral_due()) return false;
+    taken = subscription_->pop();
   }
-  if (lsn_ >= lsn_end_) return false;
-  if (!cursor_.next(entry)) {
-    go_to(lsn_);
-    return Status(Code::kCorrupt, "read log " + log_->name + " at LSN " + std::to_string(lsn_) +
-                                      ": the bytes there are no entry; run wp verify");
-  }
-  ++lsn_;
+  ++core_.ephemeral.delivered;
+  Subscription::fill(taken, entry);
   return true;
 }
 
-// Makes the cursor stand at the next entry. False: there is none, or none yet.
+// Makes the cursor stand at the next entry, or something published is due. False: there is none, or
+// none yet.
 Result<bool> Reader::Impl::advance(TimePoint deadline, bool may_wait) {
   for (;;) {
     if (Status status = check(); !status.ok()) return status;
+    if (ephemeral_due()) return true;
     if (lsn_ >= lsn_end_) return false;
     Status status;
     if (open_piece(&status)) return true;
@@ -224,11 +277,16 @@ Status Reader::Impl::find_again(std::shared_ptr<Load> load) {
     if (Status status = core_.follower->look(true); !status.ok()) return status;
   }
   if (lsn_ < log_->lsn_first || log_->dropped) return {};
-  const auto now = core_.runs_from(*log_, lsn_, 1);
+  const auto now = core_.runs_from(*log_, std::max(lsn_, was.lsn_first), 1);
   if (!now) return now.status();
   const bool same =
       now->empty() || (now->front().epoch == was.epoch && now->front().seq == was.seq);
   return same && lsn_ >= log_->lsn_first ? load->corrupt("the object is gone") : Status();
+}
+
+// What lies before that LSN holds nothing that the filter wants.
+void Reader::Impl::pass_over(Lsn lsn) {
+  lsn_ = std::max(lsn_, std::min(lsn, lsn_end_));
 }
 
 // The next piece of the first load, if that is ready.
@@ -249,6 +307,7 @@ bool Reader::Impl::open_piece(Status* status) {
       return false;
     }
     if (piece_next_ == load.pieces()) {
+      if (filter_ != nullptr) pass_over(load.lsn_end());
       loads_.pop_front();
       piece_next_ = 0;
       depth_ = std::min(depth_ * 2, kDepthMax);
@@ -258,6 +317,7 @@ bool Reader::Impl::open_piece(Status* status) {
     const BlockPtr& block = load.block(piece_next_);
     ++piece_next_;
     if (piece.lsn_first + piece.count <= lsn_) continue;
+    if (filter_ != nullptr) pass_over(piece.lsn_first);
     cursor_ = EntryCursor(block, block->bytes().subspan(piece.offset, piece.bytes), piece.lsn_first,
                           load.time_base_ms());
     while (cursor_.lsn() < lsn_) {
@@ -290,7 +350,7 @@ Result<bool> Reader::Impl::wait_for_news(TimePoint deadline) {
     MutexLock lock(core_.mutex);
     const auto changed = [&] {
       return core_.ended || log_->dropped || log_->lsn_durable >= wanted ||
-             log_->lsn_first > wanted;
+             log_->lsn_first > wanted || ephemeral_due();
     };
     ++log_->readers_waiting;
     while (!changed() && core_.runtime->now() < until) {
@@ -344,7 +404,8 @@ Status Reader::Impl::plan() {
                                         std::to_string(from) + " is; rebuild=true builds it anew");
     }
     const bool whole = (*run)->bytes <= load_bytes_;
-    loads_.push_back(std::make_shared<Load>(core_, log_, **run, from, whole, load_bytes_));
+    loads_.push_back(std::make_shared<Load>(core_, log_, **run, from, whole, load_bytes_,
+                                            placing_ ? nullptr : filter_));
     loads_.back()->start();
   }
   return {};

@@ -1,5 +1,7 @@
 #include "engine/segment.h"
 
+#include <algorithm>
+
 namespace wp {
 
 std::string SegmentBuilder::add(const RunRow& row, const SegmentSource& source) {
@@ -8,6 +10,7 @@ std::string SegmentBuilder::add(const RunRow& row, const SegmentSource& source) 
     return "its index knows other entries of log " + std::to_string(row.log);
   }
   if (runs_.empty()) time_base_ms_ = source.header.time_base_ms;
+  has_properties_ = has_properties_ || source.header.properties;
   Gathered& gathered = runs_[{row.log, row.lsn_first}];
   gathered.run = row;
   for (uint32_t i = run->piece_first; i < run->piece_first + run->pieces; ++i) {
@@ -27,6 +30,11 @@ std::string SegmentBuilder::add(const RunRow& row, const SegmentSource& source) 
 }
 
 void SegmentBuilder::close_block(int level) {
+  while (has_properties_ && index_.properties.size() < index_.pieces.size()) {
+    const Piece& piece = index_.pieces[index_.properties.size()];
+    add_properties_of_entries(Bytes(block_).subspan(piece.offset, piece.bytes),
+                              index_.properties.emplace_back());
+  }
   index_.blocks.push_back(encode_block(block_, level, stored_));
   block_.clear();
 }
@@ -84,8 +92,12 @@ std::shared_ptr<const ByteVector> SegmentBuilder::finish(uint32_t block_bytes,
     gathered.entries = {};
   }
   if (!block_.empty()) close_block(compression_level);
+  const bool any = std::any_of(index_.properties.begin(), index_.properties.end(),
+                               [](const PropertySet& set) { return !set.empty(); });
+  if (!any) index_.properties.clear();
   const ByteVector index_bytes = encode_index(index_, time_base_ms_);
   header.kind = SlotKind::kSegment;
+  header.properties = any;
   header.root = root_;
   header.slot = name_;
   header.author = name_.owner;

@@ -51,6 +51,7 @@ class SegmentBuilder {
   uint64_t raw_bytes_ = 0;
   std::map<std::pair<LogId, Lsn>, Gathered> runs_;
 
+  bool has_properties_ = false;  // an entry may have
   SlotIndex index_;
   ByteVector block_, stored_;
 };

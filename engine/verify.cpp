@@ -311,6 +311,18 @@ std::string Verifier::check_runs(const SlotHeader& header, const SlotIndex& inde
   return {};
 }
 
+namespace {
+
+std::vector<uint32_t> hashes_of(const Entry& entry) {
+  std::vector<uint32_t> hashes;
+  for (const Property& each : entry.properties()) {
+    hashes.push_back(property_hash(each.key, each.value));
+  }
+  return hashes;
+}
+
+}  // namespace
+
 std::string Verifier::check_run(const SlotHeader& header, const SlotIndex& index, const Run& run,
                                 const std::vector<BlockPtr>& blocks) {
   int64_t time = run.time_first_ms;
@@ -325,6 +337,9 @@ std::string Verifier::check_run(const SlotHeader& header, const SlotIndex& index
       if (!cursor.next(&entry)) return "an entry makes no sense";
       if (entry.time_ms < time) return "times decrease within a log";
       time = entry.time_ms;
+      if (!index.properties.empty() && !index.properties[i].may_hold(hashes_of(entry))) {
+        return "an entry has a property that the index does not know";
+      }
     }
     if (count != piece.count) return "a block has another number of entries than the index says";
     if (time != piece.time_last_ms) return "an entry has another time than the index says";

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engine/cursors.h"
+#include "engine/ephemeral.h"
 #include "engine/status.h"
 #include "engine/view_keeper.h"
 
@@ -32,8 +33,26 @@ Bytes encoded_properties(std::span<const Property> properties) {
   return buffer;
 }
 
-std::string too_large(std::string_view log, uint64_t bytes, uint64_t most, std::string_view todo) {
-  return "append to " + std::string(log) + ": it has " + std::to_string(bytes) +
+uint64_t& count_of(RetryCounts& counts, Answer failed_with) {
+  switch (failed_with) {
+    case Answer::kThrottled:
+      return counts.throttled;
+    case Answer::kUnknown:
+      return counts.unknown;
+    case Answer::kConflict:
+      return counts.conflict;
+    case Answer::kDenied:
+      return counts.denied;
+    case Answer::kNoSpace:
+      return counts.no_space;
+    default:
+      return counts.other;
+  }
+}
+
+std::string too_large(std::string_view log, uint64_t bytes, uint64_t most, std::string_view todo,
+                      std::string_view tried = "append") {
+  return std::string(tried) + " to " + std::string(log) + ": it has " + std::to_string(bytes) +
          " bytes with its properties, at most " + std::to_string(most) + " are allowed; " +
          std::string(todo);
 }
@@ -210,8 +229,13 @@ Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloa
   const int64_t wall_ms = first ? open_->time_base_ms : core_.runtime->wall_ms();
   const Lsn lsn = log->lsn_given + 1;
   for (const Bytes& payload : payloads) gather_entry(*log, log, properties, payload, wall_ms);
+  if (!properties.empty()) open_->has_properties = true;
+  // As runs count them, so that what is appended and what becomes durable can be compared.
+  const uint64_t stored = bytes + payloads.size() * (properties.size() - each);
   entries_appended_ += payloads.size();
-  bytes_appended_ += bytes;
+  bytes_appended_ += stored;
+  backlog_entries_ += payloads.size();
+  backlog_bytes_ += stored;
 
   if (done) add_done(std::move(done), log->lsn_given);
   const BatchPtr waited_for = durable ? open_ : nullptr;
@@ -249,6 +273,62 @@ void Writer::record_log(const LogStatePtr& log) {
   uncreated_.erase(log->id);
   log->recorded = true;
 }
+
+// ------------------------------------------------------------------------------------- publishing
+
+// Drops what is oldest in the queues of the log while all logs together have too much. False: those
+// of other logs alone are too much.
+bool Writer::make_room_for_ephemeral(LogState& log, uint64_t bytes) {
+  while (core_.ram.of(Ram::kEphemeral) + bytes > core_.ram.ephemeral_max()) {
+    const auto oldest = std::min_element(
+        log.subscriptions.begin(), log.subscriptions.end(),
+        [](const Subscription* a, const Subscription* b) { return a->place() < b->place(); });
+    if (oldest == log.subscriptions.end() || (*oldest)->empty()) return false;
+    (*oldest)->pop();
+    ++core_.ephemeral.dropped;
+  }
+  return true;
+}
+
+Status Writer::publish(LogState& log, Bytes payload, std::span<const Property> properties) {
+  const Bytes encoded = encoded_properties(properties);
+  const uint64_t bytes = payload.size() + encoded.size();
+  const uint64_t queue_max = core_.ram.ephemeral_queue_max();
+  const uint64_t ram_most = queue_max - std::min(queue_max, uint64_t{sizeof(Ephemeral)});
+  const uint64_t most = std::min(core_.options.entry_bytes_max, ram_most);
+  if (bytes > most) {
+    return Status(Code::kInvalid, too_large(log.name, bytes, most,
+                                            most == ram_most ? "raise ram_bytes_max, or append it"
+                                                             : "raise entry_bytes_max, or split it",
+                                            "publish"));
+  }
+  // Copied, and at the end freed, with no lock held; where nobody listens, not at all.
+  const bool anybody = log.subscribers.load(std::memory_order_acquire) != 0;
+  const auto entry = anybody ? std::make_shared<Ephemeral>(encoded, payload) : nullptr;
+  MutexLock lock(core_.mutex);
+  if (Status status = refusal(log); !status.ok()) return status;
+  ++core_.ephemeral.published;
+  if (entry == nullptr) return {};
+  entry->after = log.lsn_given;
+  entry->time_ms = log.time_given_ms = std::max(log.time_given_ms, core_.runtime->wall_ms());
+  const bool fits = make_room_for_ephemeral(log, entry->ram_bytes());
+  for (Subscription* subscription : log.subscriptions) {
+    if (!subscription->wants(*entry)) continue;
+    if (!fits) {
+      ++core_.ephemeral.dropped;
+      continue;
+    }
+    while (!subscription->has_room(entry->ram_bytes())) {
+      subscription->pop();
+      ++core_.ephemeral.dropped;
+    }
+    subscription->push(entry);
+  }
+  if (log.readers_waiting != 0) log.news.notify_all();
+  return {};
+}
+
+// -------------------------------------------------------------------------------------- recording
 
 void Writer::record(Record record, const LogStatePtr& log) {
   begin_batch_if_empty();
@@ -324,6 +404,7 @@ void Writer::close_open() {
   if (linger_timer_ != 0) core_.runtime->cancel(linger_timer_);
   linger_timer_ = 0;
   batch.state = Batch::State::kClosed;
+  batch.closed_at = core_.runtime->now();
   batch.header.kind = SlotKind::kFragment;
   batch.header.root = core_.root.id;
   batch.header.slot = slot_next_;
@@ -589,7 +670,10 @@ void Writer::plan_puts(Work& work) {
     }
     if (!may_put_now(now)) break;
     batch->state = Batch::State::kPutting;
-    if (batch->tries++ != 0) ++retries_;
+    if (batch->tries++ != 0) {
+      ++retries_;
+      ++count_of(retries_by_cause_, batch->failed_with);
+    }
     work.put.push_back(batch);
   }
   if (next != kNever) pump_at(next);
@@ -632,6 +716,7 @@ void Writer::acknowledge(Work& work) {
     for (const BatchRun& run : batch.runs) bytes_durable_ += run.bytes;
     ++fragments_stored_;
     fragment_bytes_stored_ += batch.header.object_bytes();
+    flush_latency_.add(core_.runtime->now() - batch.closed_at);
     finish(batch, {});
     line_.pop_front();
     work.acknowledged = true;
@@ -643,6 +728,8 @@ void Writer::finish(Batch& batch, const Status& status) {
   core_.ram.sub(Ram::kGathering, batch.gathering_bytes);
   batch.gathering_bytes = 0;
   batch.uploading.release();
+  backlog_entries_ -= batch.entries;
+  for (const BatchRun& run : batch.runs) backlog_bytes_ -= run.bytes;
   batch.finished = true;
   batch.status = status;
   batch.changed.notify_all();
@@ -767,6 +854,7 @@ void Writer::check_done(const BatchPtr& batch, const GetResult& result) {
 
 void Writer::retry_later(Batch& batch, Batch::State state, const StoreStatus& status) {
   batch.state = state;
+  batch.failed_with = status.answer;
   last_answer_ = status;
   const auto most =
       std::min(kRetryMax, kRetryFirst * (1 << std::min<uint32_t>(batch.failures++, 10)));
@@ -859,7 +947,11 @@ void Writer::fill(Stats& stats) const {
   stats.bytes_durable = bytes_durable_;
   stats.fragments_stored = fragments_stored_;
   stats.fragment_bytes_stored = fragment_bytes_stored_;
+  stats.backlog_entries = backlog_entries_;
+  stats.backlog_bytes = backlog_bytes_;
+  stats.flush_latency = flush_latency_;
   stats.retries = retries_;
+  stats.retries_by_cause = retries_by_cause_;
   stats.last_error = last_answer_.message;
   const TimePoint oldest = line_.empty() ? open_->oldest : line_.front()->oldest;
   if (oldest != kNever) {

@@ -32,6 +32,8 @@ class Writer {
   // waits for that. Otherwise `done` may be given, for the last of them.
   Result<Lsn> append(const LogStatePtr& log, std::span<const Bytes> payloads,
                      const AppendOptions& options, bool durable, Done done);
+  // To those who subscribe to the log now; nothing waits for anything.
+  Status publish(LogState& log, Bytes payload, std::span<const Property> properties);
   Status flush(std::optional<Duration> timeout);
   Status truncate(const LogStatePtr& log, Lsn upto);
   Status drop(const LogStatePtr& log);
@@ -87,6 +89,7 @@ class Writer {
                        TimePoint deadline) WP_REQUIRES(core_.mutex);
   void gather_entry(LogState& log, const LogStatePtr& hold, Bytes properties, Bytes payload,
                     int64_t wall_ms) WP_REQUIRES(core_.mutex);
+  bool make_room_for_ephemeral(LogState& log, uint64_t bytes) WP_REQUIRES(core_.mutex);
   void add_done(Done done, Lsn lsn) WP_REQUIRES(core_.mutex);
   void begin_batch_if_empty() WP_REQUIRES(core_.mutex);
   void record(Record record, const LogStatePtr& log) WP_REQUIRES(core_.mutex);
@@ -167,7 +170,11 @@ class Writer {
   uint64_t bytes_durable_ WP_GUARDED_BY(core_.mutex) = 0;
   uint64_t fragments_stored_ WP_GUARDED_BY(core_.mutex) = 0;
   uint64_t fragment_bytes_stored_ WP_GUARDED_BY(core_.mutex) = 0;
+  uint64_t backlog_entries_ WP_GUARDED_BY(core_.mutex) = 0;
+  uint64_t backlog_bytes_ WP_GUARDED_BY(core_.mutex) = 0;
+  Histogram flush_latency_ WP_GUARDED_BY(core_.mutex);
   uint64_t retries_ WP_GUARDED_BY(core_.mutex) = 0;
+  RetryCounts retries_by_cause_ WP_GUARDED_BY(core_.mutex);
 };
 
 }  // namespace wp

@@ -313,6 +313,7 @@ TEST_CASE("D23 after fork() every call in the child says kForked, and the parent
     };
     check(log.append(as_bytes("child")).code(), 1);
     check(log.append_async(as_bytes("child")).code(), 1);
+    check(log.publish(as_bytes("child")).code(), 1);
     check(wal->flush().code(), 2);
     check(wal->log("b").code(), 4);
     check(wal->logs().code(), 4);

@@ -103,7 +103,7 @@ bool repair_slot_and_index(ByteVector& object) {
 }
 
 constexpr const char* kSlots[] = {"one_log",    "many_logs", "closed", "fence",
-                                  "compressed", "segment",   "upkeep"};
+                                  "compressed", "segment",   "upkeep", "properties"};
 
 // A change of a header, with a right checksum.
 Status with_header(std::string_view name, const std::function<void(SlotHeader&)>& change) {
@@ -212,7 +212,7 @@ TEST_CASE("C30: kinds and flags that are not known are refused as newer") {
     REQUIRE(repair_slot(bytes, false));
     CHECK_CODE(header_status(bytes), Code::kUnsupported);
   }
-  for (int bit = 1; bit < 16; ++bit) {
+  for (int bit = 2; bit < 16; ++bit) {
     ByteVector bytes =
         with_field<uint16_t>(sample("one_log").bytes, 14, static_cast<uint16_t>(1 << bit));
     REQUIRE(repair_slot(bytes, false));
@@ -281,6 +281,7 @@ TEST_CASE("C30: a header that contradicts itself is refused") {
   refuses("segment", [](SlotHeader& h) { h.closed = true; });
   refuses("segment", [](SlotHeader& h) { h.entries = 0; });
   refuses("segment", [](SlotHeader& h) { h.index_bytes = 0; });
+  refuses("fence", [](SlotHeader& h) { h.properties = true; });
 }
 
 // -------------------------------------------------------------------------------------- the index
@@ -288,8 +289,10 @@ TEST_CASE("C30: a header that contradicts itself is refused") {
 namespace {
 
 // What decoding an index of these bytes says, with a header that fits as far as possible.
-Result<SlotIndex> index_of(const ByteVector& bytes, uint64_t entries, uint64_t block_bytes) {
+Result<SlotIndex> index_of(const ByteVector& bytes, uint64_t entries, uint64_t block_bytes,
+                           bool properties = false) {
   SlotHeader header;
+  header.properties = properties;
   header.entries = entries;
   header.index_bytes = static_cast<uint32_t>(bytes.size());
   header.index_crc = crc32c(bytes);
@@ -327,6 +330,46 @@ TEST_CASE("C30: an index without entries is three zeros, and an empty one is a f
   CHECK(decode_index(fence, {}).ok());
   fence.index_crc = 1;
   CHECK_CODE(decode_index(fence, {}), Code::kCorrupt);
+}
+
+TEST_CASE("C30: what an index says of properties is taken only as it is written") {
+  // One piece of one entry.
+  const ByteVector runs = runs_of(1, {1, 1, 10, 0, 1, 0, 0, 10, 1, 0});
+  const auto status = [&](std::initializer_list<uint32_t> hashes, uint64_t number,
+                          size_t more = 0) {
+    ByteVector bytes = runs;
+    put_varint(bytes, number);
+    for (const uint32_t hash : hashes) put_fixed(bytes, hash);
+    bytes.resize(bytes.size() + more);
+    return index_of(bytes, 1, 10, true).status();
+  };
+  CHECK(index_of(runs, 1, 10).ok());
+  CHECK(status({}, 0).ok());
+  CHECK(status({7}, 2).ok());
+  CHECK(status({0, 7, UINT32_MAX}, 4).ok());
+  CHECK_CODE(index_of(runs, 1, 10, true), Code::kCorrupt);  // it is not there
+  CHECK_CODE(status({}, 1), Code::kCorrupt);                // it says nothing
+  CHECK_CODE(status({7, 7}, 3), Code::kCorrupt);
+  CHECK_CODE(status({8, 7}, 3), Code::kCorrupt);
+  CHECK_CODE(status({7}, 3), Code::kCorrupt);
+  CHECK_CODE(status({7}, 2, 1), Code::kCorrupt);
+  CHECK_CODE(status({7}, UINT64_MAX), Code::kCorrupt);
+  ByteVector most = runs, too_many = runs;
+  put_varint(most, 33);
+  put_varint(too_many, 34);
+  for (uint32_t hash = 0; hash < 33; ++hash) {
+    if (hash < 32) put_fixed(most, hash);
+    put_fixed(too_many, hash);
+  }
+  CHECK(index_of(most, 1, 10, true).ok());
+  CHECK_CODE(index_of(too_many, 1, 10, true), Code::kCorrupt);
+  // With the flag alone set, or alone taken away, nothing fits.
+  for (const char* name : {"one_log", "properties"}) {
+    ByteVector bytes = sample(name).bytes;
+    bytes[14] ^= std::byte{2};
+    REQUIRE(repair_slot(bytes, false));
+    CHECK_CODE(slot_status(bytes), Code::kCorrupt);
+  }
 }
 
 TEST_CASE("C30: absurd counts and lengths in an index are refused before anything is allocated") {

@@ -173,6 +173,32 @@ void fill_compressed(BatchMaker& maker) {
   }
 }
 
+void fill_properties(BatchMaker& maker) {
+  const Property web1[] = {{"host", "web1"}}, both[] = {{"host", "web1"}, {"level", "error"}};
+  maker.record({RecordType::kCreate, 1, "orders", 0, 0});
+  maker.record({RecordType::kCreate, 2, "audit", 0, 0});
+  maker.record({RecordType::kCreate, 3, "plain", 0, 0});
+  maker.entry(1, 1, kSampleTimeMs, "a", both);
+  maker.entry(1, 1, kSampleTimeMs + 1, "b", web1);
+  maker.entry(3, 1, kSampleTimeMs + 2, "c");
+  for (int i = 0; i < 33; ++i) {
+    const std::string value = std::to_string(i);
+    const Property property[] = {{"n", value}};
+    maker.entry(2, 1, kSampleTimeMs + 3, "", property);
+  }
+  const Property empty[] = {{"", ""}};
+  maker.entry(2, 1, kSampleTimeMs + 4, std::string(300, 'd'), empty);
+  maker.batch().has_properties = true;
+}
+
+SampleObject make_properties() {
+  ChainMaker chain(sample_root());
+  const std::string key = slot_key(chain.next());
+  BatchMaker maker(kSampleTimeMs, 400);
+  fill_properties(maker);
+  return {"properties", key, chain.fragment(maker, 340, 0)};
+}
+
 constexpr uint64_t kSegmentNumber = 7;
 
 void fill_segment(BatchMaker& maker) {
@@ -278,6 +304,8 @@ const SampleObject& sample(std::string_view name) {
       if (each.name == name) return each;
     }
   }
+  static const SampleObject properties = make_properties();
+  if (name == properties.name) return properties;
   std::abort();  // a test asks for what there is
 }
 

@@ -58,6 +58,8 @@ std::vector<SampleObject> sample_objects();
 // What goes on behind them: segment: entries of two logs, gathered · upkeep: a slot with the
 // records that keep a log small.
 std::vector<SampleObject> upkeep_objects();
+// One of those, or one of those that stand alone behind the root · properties: three logs whose
+// index says which properties occur in their pieces: two, more than are counted, one, and none.
 const SampleObject& sample(std::string_view name);
 
 inline constexpr int64_t kSampleTimeMs = 1'700'000'000'000;

@@ -92,6 +92,47 @@ TEST_CASE("C30: every object is stored in the golden bytes") {
   for (const SampleObject& object : upkeep_objects()) check_golden(object.name, object.bytes);
 }
 
+TEST_CASE("C30: what is said of properties is stored in the golden bytes, and read") {
+  check_golden("properties", sample("properties").bytes);
+  const DecodedSlot slot = decoded(golden("properties"));
+  CHECK(slot.header.properties);
+  CHECK_FALSE(decoded(golden("one_log")).header.properties);
+  const auto& properties = slot.index.properties;
+  REQUIRE(properties.size() == slot.index.pieces.size());
+  REQUIRE(properties.size() == 4);
+  const uint32_t web1 = property_hash("host", "web1"), error = property_hash("level", "error");
+  CHECK(web1 == 0xc0941eda);
+  CHECK(properties[0].hashes ==
+        std::vector<uint32_t>{std::min(web1, error), std::max(web1, error)});
+  CHECK(properties[1].unknown);
+  CHECK(properties[2].hashes == std::vector<uint32_t>{property_hash("", "")});
+  CHECK(properties[3].empty());
+}
+
+TEST_CASE("C30: a set of properties knows 32 of them, and behind that nothing") {
+  PropertySet set;
+  CHECK(set.empty());
+  CHECK(set.may_hold({}));
+  for (uint32_t i = 0; i < 32; ++i) {
+    set.add((i * 7 + 3) % 32);  // each once, in no order
+    set.add((i * 7 + 3) % 32);
+  }
+  CHECK(set.hashes.size() == 32);
+  CHECK(std::is_sorted(set.hashes.begin(), set.hashes.end()));
+  CHECK(set.may_hold(std::vector<uint32_t>{31, 0}));
+  CHECK_FALSE(set.may_hold(std::vector<uint32_t>{31, 32}));
+  set.add(100);
+  CHECK(set.unknown);
+  CHECK(set.hashes.empty());
+  CHECK(set.may_hold(std::vector<uint32_t>{31, 32}));
+  // Bytes that are no properties, and no entries, may hold anything.
+  for (const auto add : {add_properties, add_properties_of_entries}) {
+    PropertySet broken;
+    add(as_bytes("\x09"), broken);
+    CHECK(broken.unknown);
+  }
+}
+
 TEST_CASE("C30: the golden root is read as what was written") {
   const ByteVector bytes = golden("root");
   CHECK(bytes.size() == kRootBytes);

@@ -25,6 +25,9 @@ void refuses_rightly(const Status& status) {
 
 void read_entries(Bytes bytes) {
   EntryCursor reading(nullptr, bytes, 1, 1000), skipping(nullptr, bytes, 1, 1000);
+  PropertySet set;
+  add_properties_of_entries(bytes, set);
+  promise(set.hashes.size() <= kPropertyHashesMax, "a set of properties is bounded");
   while (!reading.done()) {
     Entry entry;
     const bool read = reading.next(&entry);
@@ -37,6 +40,8 @@ void read_entries(Bytes bytes) {
     for (const Property& property : entry.properties()) {
       total += property.key.size() + property.value.size();
       promise(entry.property(property.key).has_value(), "a property is found by its key");
+      const uint32_t hash = property_hash(property.key, property.value);
+      promise(set.may_hold({&hash, 1}), "and its piece's set knows it");
     }
     promise(total <= bytes.size(), "properties lie in their block");
   }
@@ -67,6 +72,8 @@ void check_index(const SlotHeader& header, const SlotIndex& index) {
     entries += run.count;
   }
   promise(entries == header.entries, "the header counts the entries");
+  promise(index.properties.size() == (header.properties ? index.pieces.size() : 0),
+          "properties are said of all pieces or of none");
 }
 
 // Written again it is read as the same.
@@ -197,12 +204,15 @@ void index(Bytes input) {
   header.index_bytes = static_cast<uint32_t>(bytes.size());
   header.index_crc = crc32c(bytes);
   header.body_bytes = bytes.size() + uint64_t{block_bytes};
-  const auto index = decode_index(header, bytes);
-  refuses_rightly(index.status());
-  if (!index) return;
-  check_index(header, *index);
-  check_round_trip(header, *index);
-  apply(header, *index);
+  for (const bool properties : {false, true}) {
+    header.properties = properties;
+    const auto index = decode_index(header, bytes);
+    refuses_rightly(index.status());
+    if (!index) continue;
+    check_index(header, *index);
+    check_round_trip(header, *index);
+    apply(header, *index);
+  }
 }
 
 // How it is stored (1 byte), the decoded size (3 bytes), and the stored bytes.
