@@ -1,0 +1,71 @@
+/* A follower: a reader in another process. It walks as an opener does and writes nothing.
+ *
+ * Its clock is two bits. follower_behind: a newer checkpoint was stored since it last stood at the
+ * tail. follower_slept: something was reclaimed while it was behind; reclaiming waits for the grace
+ * after its checkpoint, so by now more than half of it has passed since the follower's last probe. */
+bit follower_behind, follower_slept;
+
+#define next_to_read slot[place_after(head)]
+#define moved_past(b) (rank(newest) > rank(b) || (rank(newest) == rank(b) && newest != b))
+
+proctype Follower() {
+  byte head;
+
+  d_step { head = newest; follower_behind = 0; follower_slept = 0 };
+
+  end: do
+  :: atomic {
+       next_to_read != 0 && prev(next_to_read) == head ->
+       head = next_to_read;
+       printf("follower: reads %d.%d\n", author(head), number(head));
+       if
+       :: is_frag(head) -> d_step { tell(head) }
+       :: else ->
+#if BREAK != 11
+          goto at_fence
+#else
+          skip
+#endif
+       fi
+     }
+  :: next_to_read != 0 && prev(next_to_read) != head -> goto misfit
+  :: atomic { next_to_read == 0 && follower_slept -> goto slept }
+  :: d_step {
+       next_to_read == 0 && !follower_slept ->
+       /* It says that this is the tail: then nobody was told of anything behind it. */
+       printf("follower: stands at the tail, behind %d.%d\n", author(head), number(head));
+       find_on_chain(told, head);
+       assert(found);
+       follower_behind = 0
+     }
+  od;
+
+at_fence:
+  atomic {
+    if
+    :: moved_past(head) -> head = newest
+    :: else
+    fi;
+    tell(head)
+  };
+  goto end;
+
+misfit:
+  atomic {
+    assert(moved_past(head)); /* else it is damage */
+    head = newest;
+    tell(head)
+  };
+  goto end;
+
+slept:
+  atomic {
+    if
+    :: moved_past(head) -> head = newest; tell(head)
+    :: else
+    fi;
+    follower_behind = 0;
+    follower_slept = 0
+  };
+  goto end
+}
