@@ -1,8 +1,19 @@
 /* PUTs arrive. Create-if-absent: what finds its place taken changes nothing. */
 
+/* Each for ever again; where it is asked whether an opener ends, each once. */
+#if PROGRESS
+byte arrived[NONCES + 1];
+#define may_arrive(n, bit)  !((arrived[n] >> (bit)) & 1)
+#define has_arrived(n, bit) arrived[n] = arrived[n] | (1 << (bit))
+#else
+#define may_arrive(n, bit)  true
+#define has_arrived(n, bit) skip
+#endif
+
 #define ARRIVE_FRAG(n, s) \
-  :: d_step { s < sent[n] && slot[place(folder(n), s)] == 0 -> \
+  :: d_step { s < sent[n] && may_arrive(n, s) && slot[place(folder(n), s)] == 0 -> \
        slot[place(folder(n), s)] = FRAG(n, s); \
+       has_arrived(n, s); \
        printf("bucket: %d.%d lands\n", n, s + 1); \
        landed[n] = landed[n] | ((owns[n] && s >= acked[n]) << s) }
 #define ARRIVE_ALT(n, s) \
@@ -11,8 +22,9 @@
        printf("bucket: %d.%d lands, as changed\n", n, s + 1); \
        landed[n] = landed[n] | ((owns[n] && s >= acked[n]) << s) }
 #define ARRIVE_FENCE(n) \
-  :: d_step { n < nonce_next && slot[place_of(FENCE(n))] == 0 -> \
+  :: d_step { n < nonce_next && may_arrive(n, 7) && slot[place_of(FENCE(n))] == 0 -> \
        slot[place_of(FENCE(n))] = FENCE(n); \
+       has_arrived(n, 7); \
        printf("bucket: fence %d lands\n", n); \
        landed[n] = landed[n] | (waits[n] << 7) }
 #define ARRIVE_CHECKPOINT(b) \

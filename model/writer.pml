@@ -161,7 +161,17 @@ exists: /* reads what is there */
   if
   :: next_slot == FENCE(n) -> goto step6
   :: atomic { next_slot == 0 -> d_step { forget_nonce() }; goto end_step3 }
-  :: atomic { next_slot != 0 && next_slot != FENCE(n) -> d_step { forget_nonce() }; goto walk }
+  :: atomic {
+       next_slot != 0 && next_slot != FENCE(n) && prev(next_slot) == head ->
+       d_step { forget_nonce(); head = next_slot };
+       printf("writer %d: finds %d.%d there\n", me, author(head), number(head));
+       goto walk
+     }
+  :: atomic {
+       next_slot != 0 && next_slot != FENCE(n) && prev(next_slot) != head ->
+       d_step { forget_nonce() };
+       goto misfit
+     }
   :: CRASH
   fi;
 
