@@ -10,20 +10,36 @@
 #define EACH_PLACE_OF(x, n) x(n, 0) x(n, 1) x(n, 2) x(n, 3)
 #endif
 
-#if NONCES == 2
-#define EACH_NONCE(each, x)  each(x, 1) each(x, 2)
-#define EACH_FENCE(x)        x(2)
-#elif NONCES == 3
-#define EACH_NONCE(each, x)  each(x, 1) each(x, 2) each(x, 3)
-#define EACH_FENCE(x)        x(2) x(3)
-#elif NONCES == 4
-#define EACH_NONCE(each, x)  each(x, 1) each(x, 2) each(x, 3) each(x, 4)
-#define EACH_FENCE(x)        x(2) x(3) x(4)
+/* What a run has not is left out. */
+#if NONCES >= 3
+#define NONCE_3(each, x) each(x, 3)
 #else
-#define EACH_NONCE(each, x)  each(x, 1) each(x, 2) each(x, 3) each(x, 4) each(x, 5)
-#define EACH_FENCE(x)        x(2) x(3) x(4) x(5)
+#define NONCE_3(each, x)
 #endif
+#if NONCES >= 4
+#define NONCE_4(each, x) each(x, 4)
+#else
+#define NONCE_4(each, x)
+#endif
+#if NONCES >= 5
+#define NONCE_5(each, x) each(x, 5)
+#else
+#define NONCE_5(each, x)
+#endif
+#if NONCES >= 6
+#define NONCE_6(each, x) each(x, 6)
+#else
+#define NONCE_6(each, x)
+#endif
+#if NONCES >= 7
+#define NONCE_7(each, x) each(x, 7)
+#else
+#define NONCE_7(each, x)
+#endif
+#define EACH_OPENING(each, x) \
+  each(x, 2) NONCE_3(each, x) NONCE_4(each, x) NONCE_5(each, x) NONCE_6(each, x) NONCE_7(each, x)
+#define ITS_FENCE(x, n) x(n)
 
-#define EACH_FRAG(x)   EACH_NONCE(EACH_SLOT, x)
-#define EACH_PLACE(x)  EACH_NONCE(EACH_PLACE_OF, x)
-
+#define EACH_FENCE(x)  EACH_OPENING(ITS_FENCE, x)
+#define EACH_FRAG(x)   EACH_SLOT(x, 1) EACH_OPENING(EACH_SLOT, x)
+#define EACH_PLACE(x)  EACH_PLACE_OF(x, 1) EACH_OPENING(EACH_PLACE_OF, x)

@@ -8,6 +8,13 @@ bit follower_behind, follower_slept;
 #define next_to_read slot[place_after(head)]
 #define moved_past(b) (rank(newest) > rank(b) || (rank(newest) == rank(b) && newest != b))
 
+#if BREAK == 13
+bit slept_at_start; /* it looks at its clock only now and then: when a walk begins */
+#define has_slept slept_at_start
+#else
+#define has_slept follower_slept
+#endif
+
 proctype Follower() {
   byte head;
 
@@ -21,23 +28,29 @@ proctype Follower() {
        if
        :: is_frag(head) -> d_step { tell(head) }
        :: else ->
-#if BREAK != 11
-          goto at_fence
-#else
+#if BREAK == 11
           skip
+#elif BREAK == 14
+          follower_slept = 1 /* one LIST for all, at the end of the walk */
+#else
+          goto at_fence
 #endif
        fi
      }
   :: next_to_read != 0 && prev(next_to_read) != head -> goto misfit
-  :: atomic { next_to_read == 0 && follower_slept -> goto slept }
+  :: atomic { next_to_read == 0 && has_slept -> goto slept }
   :: d_step {
-       next_to_read == 0 && !follower_slept ->
+       next_to_read == 0 && !has_slept ->
        /* It says that this is the tail: then nobody was told of anything behind it. */
        printf("follower: stands at the tail, behind %d.%d\n", author(head), number(head));
        find_on_chain(told, head);
        assert(found);
-       follower_behind = 0
+       follower_behind = 0;
+       follower_slept = 0
      }
+#if BREAK == 13
+  :: slept_at_start = follower_slept
+#endif
   od;
 
 at_fence:

@@ -51,9 +51,9 @@ byte resent[NONCES + 1];     /* bit s: a retry of slot s had another body */
 byte slot[PLACES];           /* the journal: the body at a place, 0 where none is */
 
 /* Names are compared as LIST sorts them: by epoch, then by slot. */
-#define rank_after(b) ((epoch[author(b)] << 2) + number(b) + 1)
+#define rank_after(b) ((epoch[author(b)] << 3) + number(b) + 1)
 #define rank(b)       ((b) == ROOT -> 0 : rank_after(prev(b)))
-#define rank_epoch(b) (rank(b) >> 2)
+#define rank_epoch(b) (rank(b) >> 3)
 
 /* Checkpoints. None is ever removed here: the newest always stays, and nobody starts at another. */
 int checkpoint_sent;         /* bit b: a PUT of the checkpoint as of body b is under way */
