@@ -1,8 +1,10 @@
 /* A follower: a reader in another process. It walks as an opener does and writes nothing.
  *
- * Its clock is two bits. follower_behind: a newer checkpoint was stored since it last stood at the
- * tail. follower_slept: something was reclaimed while it was behind; reclaiming waits for the grace
- * after its checkpoint, so by now more than half of it has passed since the follower's last probe. */
+ * Its clock is two bits. follower_behind: a newer checkpoint was stored since it last knew its
+ * ground: it stood at the tail, or had a LIST. follower_slept: something was reclaimed while it was
+ * behind. As reclaiming waits for the grace after its checkpoint, more than half the grace has then
+ * passed since that moment, and it must LIST. Reads on the way do not count: its clock starts where
+ * a walk has reached the tail. */
 bit follower_behind, follower_slept;
 
 #define next_to_read slot[place_after(head)]
@@ -14,6 +16,18 @@ bit slept_at_start; /* it looks at its clock only now and then: when a walk begi
 #else
 #define has_slept follower_slept
 #endif
+
+inline list_checkpoints() {
+  if
+  :: moved_past(head) ->
+     head = newest;
+     printf("follower: goes on from the checkpoint as of %d.%d\n", author(head), number(head));
+     tell(head)
+  :: else
+  fi;
+  follower_behind = 0;
+  follower_slept = 0
+}
 
 proctype Follower() {
   byte head;
@@ -54,31 +68,17 @@ proctype Follower() {
   od;
 
 at_fence:
-  atomic {
-    if
-    :: moved_past(head) -> head = newest
-    :: else
-    fi;
-    tell(head)
-  };
-  goto end;
+  atomic { d_step { list_checkpoints(); tell(head) }; goto end };
+
+slept:
+  atomic { d_step { list_checkpoints() }; goto end };
 
 misfit:
   atomic {
-    assert(moved_past(head)); /* else it is damage */
-    head = newest;
-    tell(head)
-  };
-  goto end;
-
-slept:
-  atomic {
-    if
-    :: moved_past(head) -> head = newest; tell(head)
-    :: else
-    fi;
-    follower_behind = 0;
-    follower_slept = 0
-  };
-  goto end
+    d_step {
+      assert(moved_past(head)); /* else it is damage */
+      list_checkpoints()
+    };
+    goto end
+  }
 }

@@ -1,8 +1,8 @@
 /* The one history. It is nobody's knowledge: it judges what anybody is told.
  *
- * `told` is the latest body that somebody outside has relied on: an append that was acknowledged, an
- * opening that ended, an entry that a follower has shown. Each new one must lie on one chain with
- * all before it. From that follows
+ * `told` is the latest body that somebody outside has relied on: an append that was acknowledged,
+ * an opening that ended, an entry that a follower has shown. Each new one must lie on one chain
+ * with all before it. From that follows
  *   - every later opening has every acknowledged entry: its fence, which is new, lies behind them;
  *   - no LSN is given twice and none is left out: it is the place on the chain;
  *   - who is fenced acknowledges nothing behind the fence: that would not be on the chain;

@@ -9,8 +9,9 @@
  *   ALT(n, s)    another fragment for the same slot: only a broken rule sends one
  *
  * and its digest is that same number. The body in front of it follows from it: prev(). Whoever
- * stands on a body thereby knows the whole history up to it, so one number is a view, a checkpoint,
- * or how far somebody has read. Each fragment holds one entry; its LSN is its place on the chain. */
+ * stands on a body thereby knows the whole history up to it, so one number is a view, a
+ * checkpoint, or how far somebody has read. Each fragment holds one entry; its LSN is its place on
+ * the chain. */
 
 #define ROOT        FENCE(1)
 #define FENCE(n)    ((n) << 2)
@@ -75,8 +76,8 @@ byte landed[NONCES + 1];     /* waits: bit 7: the fence was applied. owns: bit s
                                 not acknowledged. The answer may come at any time after, or never */
 byte acked[NONCES + 1];      /* owns: it has acknowledged slots below this */
 
-/* Scratch, only inside of one step. It is no part of the state; but a search by breadth, which finds
- * the shortest counterexample, must be allowed to take it for one. */
+/* Scratch, only inside of one step. It is no part of the state; but a search by breadth, which
+ * finds the shortest counterexample, must be allowed to take it for one. */
 #if BY_BREADTH
 byte look_at, found, met;
 #else

@@ -50,7 +50,8 @@ inline may_delete(f, s) {
        may_delete(f, s); \
        if \
        :: found -> \
-          printf("bucket: %d.%d is deleted\n", author(slot[place(f, s)]), number(slot[place(f, s)])); \
+          look_at = slot[place(f, s)]; \
+          printf("bucket: %d.%d is deleted\n", author(look_at), number(look_at)); \
           slot[place(f, s)] = 0; \
           follower_slept = follower_slept | follower_behind; \
           check_needed_is_there() \

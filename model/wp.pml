@@ -1,5 +1,5 @@
-/* The protocol of wp as a model for spin: who may write the journal, what counts as stored, what may
- * be deleted. model/run.sh checks it, docs/MODEL.md says what came out.
+/* The protocol of wp as a model for spin: who may write the journal, what counts as stored, what
+ * may be deleted. model/run.sh checks it, docs/MODEL.md says what came out.
  *
  * The size of a run, all by -D:
  *   NONCES          fences that may be put, and one for the creator of `root`

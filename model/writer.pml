@@ -134,7 +134,8 @@ walk: /* step 4 */
          fence_prev[n] = head;
          epoch[n] = epoch[author(head)] + 1;
          waits[n] = 1;
-         printf("writer %d: step 5, sends fence %d behind %d.%d\n", me, n, author(head), number(head))
+         printf("writer %d: step 5, sends fence %d behind %d.%d\n", me, n, author(head),
+                number(head))
        };
        goto step5
      }
