@@ -84,6 +84,10 @@ end_step3: /* also where nobody has opened */
           head = view[me];
           printf("writer %d: starts at its view, %d.%d\n", me, author(head), number(head));
           goto check_view
+#if BREAK == 15
+       :: view[me] != 0 && !prefers_view(view[me]) && slot[place_of(view[me])] != 0 &&
+          slot[place_of(view[me])] != view[me] -> assert(false) /* kRolledBack */
+#endif
        :: else ->
           d_step {
             if
