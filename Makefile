@@ -38,7 +38,7 @@ LIB_OBJS    := $(call objs,$(LIB_SRCS))
 SAMPLES     := $(SAMPLE_SRCS:%.cpp=$(BUILD)/%)
 FORMATTED   := $(wildcard *.h *.cpp */*.h */*.cpp tests/fuzz/*.h tests/fuzz/*.cpp)
 
-.PHONY: all samples demo test unit fuzz bench install format check-format clean help FORCE
+.PHONY: all samples demo test unit fuzz model bench install format check-format clean help FORCE
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/libwp.a $(BUILD)/libwp.so $(if $(CLI_SRCS),$(BUILD)/wp)
@@ -51,6 +51,7 @@ help:
 	@echo "make test          everything that is tested; the last line counts it"
 	@echo "make unit          of that, only the C++ tests"
 	@echo "make fuzz          each decoder against made-up input; SECONDS=60 for each, TARGETS=..."
+	@echo "make model         the protocol, in every order of events (docs/MODEL.md); LARGE=1 for more"
 	@echo "make bench         measurements; ARGS=... goes to the program"
 	@echo "make samples       the programs of samples/, in $(BUILD)/samples/"
 	@echo "make install       to PREFIX=$(PREFIX), under DESTDIR=$(DESTDIR)"
@@ -136,6 +137,9 @@ SECONDS ?= 60
 fuzz:
 	@$(MAKE) SAN=fuzzer CXX=clang++-14 BUILD=build-fuzz build-fuzz/fuzz
 	@tests/fuzz/run.sh build-fuzz/fuzz $(SECONDS) $(TARGETS)
+
+model: | $(BUILD)/deps-model
+	@model/run.sh $(BUILD)/model
 
 bench: $(BUILD)/bench
 	@$(BUILD)/bench $(ARGS)

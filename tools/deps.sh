@@ -9,6 +9,8 @@ declare -A groups=(
   [test]="doctest-dev python3 sqlite3 zstd strace cmake binutils"
   [check]="clang-14 clang-format-14"
   [fuzz]="clang-14 libclang-rt-14-dev"
+  # Checks the model of the protocol (model/) with every order of events.
+  [model]="spin gcc"
   # Real S3 servers that the tests start by themselves (tests/servers), and other clients to compare
   # with.
   [servers]="radosgw ceph-mon ceph-osd ceph-common swift swift-proxy swift-account swift-container
