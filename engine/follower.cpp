@@ -48,7 +48,6 @@ Status Follower::look(bool check_ground) {
   const Status status = walk(check_ground, &news);
   MutexLock lock(core_.mutex);
   const TimePoint now = core_.runtime->now();
-  looked_at_ = now;
   pause_ =
       news ? core_.options.follow_pause_min
            : std::clamp(pause_ * 2, core_.options.follow_pause_min, core_.options.follow_pause_max);
@@ -71,35 +70,44 @@ Status Follower::look_if_due(TimePoint* next) {
   return status;
 }
 
+// What is absent is the tail only if the ground was not reclaimed under the walk: that is known of
+// the time since it last stood at the tail, as long as that is within the grace, and looked up
+// otherwise. Behind a fence it is looked up in any case: a leftover one leads astray.
 Status Follower::walk(bool check_ground, bool* news) {
   Walker walker(core_, Cause::kProbe, kPatience, true);
   Position before;
-  bool slept;
+  TimePoint stood_at;
   {
     MutexLock lock(core_.mutex);
     before = core_.ledger.head().last;
-    slept = core_.runtime->now() - looked_at_ > ground_holds(core_.options);
+    stood_at = looked_at_;
   }
-  auto step = walker.to_tail();
-  if (!step) return step.status();
-  SlotId last;
-  {
-    MutexLock lock(core_.mutex);
-    last = core_.ledger.head().last.slot;
-    *news = !(core_.ledger.head().last == before);
-  }
-  if (*step == Walker::Step::kMisfit) {
+  for (;;) {
+    const TimePoint asked_at = core_.runtime->now();
+    auto step = walker.to_tail();
+    if (!step) return step.status();
+    const bool at_tail = *step == Walker::Step::kAbsent;
+    const bool stale = core_.runtime->now() - stood_at > ground_holds(core_.options);
+    if (at_tail && !stale && !check_ground) {
+      stood_at = asked_at;
+      break;
+    }
+    check_ground = false;
+    stood_at = core_.runtime->now();
     const Status misfit = walker.misfit();
     const Status moved = go_on_if_behind(walker);
-    return moved.code() == Code::kNotFound ? misfit : moved;
-  }
-  if (check_ground || slept || last.epoch != before.slot.epoch) {
-    const Status moved = go_on_if_behind(walker);
-    if (!moved.ok() && moved.code() != Code::kNotFound) return moved;
+    if (moved.code() == Code::kNotFound) {
+      if (*step == Walker::Step::kMisfit) return misfit;
+      if (at_tail) break;
+    } else if (!moved.ok()) {
+      return moved;
+    }
   }
   bool apply;
   {
     MutexLock lock(core_.mutex);
+    looked_at_ = stood_at;
+    *news = !(core_.ledger.head().last == before);
     // Runs in RAM hide where the view knows that they lie now.
     apply = core_.ledger.pending_slots() >= kSlotsInRam || core_.ledger.pending_published();
   }
@@ -138,19 +146,12 @@ Status Follower::go_on_from_checkpoint(Walker& walker, const std::vector<std::st
     ~Reload() { core.reload_end(); }
     EngineCore& core;
   };
-  {
-    const Reload reload(core_);
-    // Not an older one: what is known already is not to be forgotten.
-    const Status status = walker.load_checkpoint({keys.front()});
-    if (status.code() == Code::kNotFound) {
-      return Status(Code::kCorrupt, "follow " + core_.url + ": " + keys.front() +
-                                        " is ahead, but cannot be read; see docs/OPERATIONS.md");
-    }
-    if (!status.ok()) return status;
-  }
-  auto step = walker.to_tail();
-  if (!step) return step.status();
-  return *step == Walker::Step::kMisfit ? walker.misfit() : Status();
+  const Reload reload(core_);
+  // Not an older one: what is known already is not to be forgotten.
+  const Status status = walker.load_checkpoint({keys.front()});
+  if (status.code() != Code::kNotFound) return status;
+  return Status(Code::kCorrupt, "follow " + core_.url + ": " + keys.front() +
+                                    " is ahead, but cannot be read; see docs/OPERATIONS.md");
 }
 
 }  // namespace wp

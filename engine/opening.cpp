@@ -194,6 +194,7 @@ Result<Walker::Step> Walker::to_tail() {
       if (!step) return step;
     }
     if (*step == Step::kAbsent || *step == Step::kMisfit) return step;
+    if (*step == Step::kFence && follows_) return step;
     // One read that finds something is worth a list.
     look_ahead = *step == Step::kApplied && !look_ahead;
 
@@ -391,48 +392,60 @@ Result<bool> Opening::agrees(const std::string& key, const ViewHead& head) {
   return false;
 }
 
-// The view must stand on the chain.
-Status Opening::check_view(const ViewHead& head, const std::vector<std::string>& checkpoints) {
-  const std::string whose = "the view " + core_.view->path();
-  const auto refuse = [&](const std::string& what) {
+// The view must stand on the chain: its last slot is there, or a checkpoint at or past it is of the
+// same history. (What lies where a slot was reclaimed may be anything, as a late fence.)
+Result<Opening::Outcome> Opening::check_view(const ViewHead& head,
+                                             const std::vector<std::string>& checkpoints) {
+  const auto refusal = [&](const std::string& what) {
     return Status(Code::kRolledBack,
-                  "open " + core_.url + ": " + whose + " " + what +
+                  "open " + core_.url + ": the view " + core_.view->path() + " " + what +
                       "; see docs/OPERATIONS.md, and rebuild=true if the store is right");
   };
-  if (head.root_id != root_.id) return refuse("belongs to another root");
+  if (head.root_id != root_.id) return refusal("belongs to another root");
   if (head.last.slot.epoch == 0) {
-    return head.last.digest == root_digest_ ? Status() : refuse("belongs to another root");
+    if (head.last.digest == root_digest_) return Outcome::kDone;
+    return refusal("belongs to another root");
   }
   const std::string key = slot_key(head.last.slot);
   const GetResult got = walker_.ask().get(key, {0, kSlotHeaderBytesMax});
-  if (got.status.ok()) {
+  Status why;
+  if (got.status.answer == Answer::kNotFound) {
+    why = refusal("knows the journal up to " + key + ", which the store does not have");
+  } else if (!got.status.ok()) {
+    return to_status(got.status);
+  } else {
     const auto header = decode_header(got.bytes);
-    if (!header) return misfit_of(core_.url, key, header.status());
-    if (header_digest(*header, got.bytes) == head.last.digest) return {};
-    if (header->slot != head.last.slot) {
-      return misfit_of(core_.url, key, Status(Code::kCorrupt, "it belongs somewhere else"));
+    if (header && header_digest(*header, got.bytes) == head.last.digest) return Outcome::kDone;
+    if (!header) {
+      why = misfit_of(core_.url, key, header.status());
+    } else if (header->slot != head.last.slot) {
+      why = misfit_of(core_.url, key, Status(Code::kCorrupt, "it belongs somewhere else"));
+    } else {
+      why = refusal("knows another object at " + key + " than the store has");
     }
-    return refuse("knows another object at " + key + " than the store has");
   }
-  if (got.status.answer != Answer::kNotFound) return to_status(got.status);
-  // Reclaimed, if a checkpoint past it is of the same history.
   for (const std::string& name : checkpoints) {
     if (name < checkpoint_key(head.last.slot.epoch, head.last.slot.seq)) break;
     auto same = agrees(name, head);
     if (!same) return same.status();
     if (*same) {
       from_checkpoint_ = true;
-      return {};
+      return Outcome::kDone;
     }
   }
-  return refuse("knows the journal up to " + key + ", which the store does not have");
+  // One that was stored since may be what it was reclaimed for.
+  auto moved = walker_.new_checkpoint();
+  if (!moved) return moved.status();
+  if (*moved) return Outcome::kStartAgain;
+  return why;
 }
 
-Status Opening::start(const std::vector<std::string>& checkpoints) {
+Result<Opening::Outcome> Opening::start(const std::vector<std::string>& checkpoints) {
   auto head = view_head();
   if (!head) return head.status();
   if (*head) {
-    if (Status status = check_view(**head, checkpoints); !status.ok()) return status;
+    auto checked = check_view(**head, checkpoints);
+    if (!checked || *checked == Outcome::kStartAgain) return checked;
   }
   std::vector<std::string> newer = checkpoints;
   if (*head && !from_checkpoint_) {
@@ -444,6 +457,7 @@ Status Opening::start(const std::vector<std::string>& checkpoints) {
   }
   if (!newer.empty()) {
     const Status status = walker_.load_checkpoint(newer);
+    if (status.ok()) return Outcome::kDone;
     if (status.code() != Code::kNotFound) return status;
   }
   // A load that failed in the middle has emptied the view.
@@ -452,16 +466,19 @@ Status Opening::start(const std::vector<std::string>& checkpoints) {
   if (now && *now && (*now)->root_id == root_.id) {
     MutexLock lock(core_.mutex);
     core_.ledger.begin(**now, core_.view.get());
-    return {};
+    return Outcome::kDone;
   }
-  return begin_at_root();
+  const Status begun = begin_at_root();
+  return begun.ok() ? Result<Outcome>(Outcome::kDone) : begun;
 }
 
 Status Opening::attempt() {
   for (int round = 0; round < kRoundsMax; ++round) {
     auto checkpoints = walker_.checkpoints();
     if (!checkpoints) return checkpoints.status();
-    if (Status status = start(*checkpoints); !status.ok()) return status;
+    auto started = start(*checkpoints);
+    if (!started) return started.status();
+    if (*started == Outcome::kStartAgain) continue;
     for (Outcome outcome = Outcome::kWalkOn; outcome == Outcome::kWalkOn;) {
       auto step = walker_.to_tail();
       if (!step) return step.status();

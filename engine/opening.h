@@ -30,7 +30,8 @@ class Walker {
   };
   // The next slot. After kMisfit, misfit() says what was wrong with which object.
   Result<Step> step();
-  // All slots up to the first that is absent. kAbsent or kMisfit.
+  // All slots up to the first that is absent: kAbsent or kMisfit. A follower's walk also ends
+  // behind each fence: kFence.
   Result<Step> to_tail();
   const Status& misfit() const { return misfit_; }
 
@@ -76,15 +77,15 @@ class Opening {
   const SlotId& first_slot() const { return first_slot_; }  // of what is ours
 
  private:
+  enum class Outcome : uint8_t { kDone, kWalkOn, kStartAgain };
   Status find_root(bool* created);
   Result<bool> create_root();
   Result<std::optional<ViewHead>> view_head();
   Status attempt();
-  Status check_view(const ViewHead& head, const std::vector<std::string>& checkpoints);
+  Result<Outcome> check_view(const ViewHead& head, const std::vector<std::string>& checkpoints);
   Result<bool> agrees(const std::string& key, const ViewHead& head);
-  Status start(const std::vector<std::string>& checkpoints);
+  Result<Outcome> start(const std::vector<std::string>& checkpoints);
   Status begin_at_root();
-  enum class Outcome : uint8_t { kDone, kWalkOn, kStartAgain };
   Result<Outcome> finish_at_tail();
   Result<Outcome> put_fence();
   Status view_is_lost(const Status& why);
