@@ -241,14 +241,24 @@ void CompactionJob::fetch(const InputPtr& input) {
 // True: it was an error, and is dealt with.
 bool CompactionJob::failed(const InputPtr& input, const StoreStatus& status) {
   if (status.ok()) return false;
-  if (status.answer == Answer::kNotFound || status.answer == Answer::kCorrupt) {
-    damaged(input, status.answer == Answer::kNotFound ? "the object is gone" : status.message);
+  if (status.answer == Answer::kNotFound) {
+    gone(input);
+  } else if (status.answer == Answer::kCorrupt) {
+    damaged(input, status.message);
   } else if (status.passing() && ++input->tries < kTriesMax) {
     retry([self = shared_from_this(), input] { self->fetch(input); }, status);
   } else {
     end(to_status(status));
   }
   return true;
+}
+
+// It is lost, or another opener took the root over and reclaimed it. The next slot tells.
+void CompactionJob::gone(const InputPtr& input) {
+  core_.writer->submit({}, [self = shared_from_this(), input](const Result<Lsn>& result) {
+    if (!result.ok()) return self->end(result.status());
+    self->damaged(input, "the object is gone");
+  });
 }
 
 void CompactionJob::damaged(const InputPtr& input, const std::string& what) {

@@ -64,6 +64,7 @@ class CompactionJob : public std::enable_shared_from_this<CompactionJob> {
   void index_known(const InputPtr& input);
   void blocks_arrived(const InputPtr& input, GetResult got);
   bool failed(const InputPtr& input, const StoreStatus& status);
+  void gone(const InputPtr& input);
   void damaged(const InputPtr& input, const std::string& what);
   void arrived(const InputPtr& input);
   void add_arrived();
