@@ -449,6 +449,11 @@ struct RetryCounts {
   uint64_t other = 0;
 };
 
+struct CursorLag {
+  std::string log;
+  CursorInfo cursor;
+};
+
 struct Stats {
   uint64_t entries_appended = 0, bytes_appended = 0;  // accepted into RAM
   uint64_t entries_durable = 0, bytes_durable = 0;    // acknowledged
@@ -465,8 +470,9 @@ struct Stats {
   // deleted.
   uint64_t compaction_debt_bytes = 0, reclaimable_bytes = 0;
   uint64_t segments_written = 0, segment_bytes_written = 0, reclaimed_bytes = 0;
-  uint64_t ram_ephemeral = 0;                               // published, and not yet read
-  uint64_t ephemeral_published = 0;                         // entries, however many subscribers
+  std::vector<CursorLag> cursors;    // of all logs; of a thousand, where more have any
+  uint64_t ram_ephemeral = 0;        // published, and not yet read
+  uint64_t ephemeral_published = 0;  // entries, however many subscribers
   uint64_t ephemeral_delivered = 0, ephemeral_dropped = 0;  // each subscriber's counted
   Duration backlog_age{0};  // of the oldest entry that is not yet durable
   std::string last_error;   // of the store, empty when its last answer was good

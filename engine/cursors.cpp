@@ -9,6 +9,8 @@
 namespace wp {
 namespace {
 
+constexpr size_t kLogsTold = 1'000;
+
 Status no_cursor(const LogState& log, std::string_view name) {
   return Status(Code::kNotFound, "cursor '" + printable(name) + "' of log " + log.name +
                                      ": there is none of that name; Log::cursor makes one");
@@ -155,6 +157,28 @@ CursorInfo Cursors::info(LogState& log, std::string_view name) {
   gone.name = name;
   gone.holds = false;
   return gone;
+}
+
+std::vector<CursorLag> Cursors::everywhere() {
+  std::map<std::string, LogStatePtr> logs;
+  const auto rows = core_.logs_with_settings(0, kLogsTold);
+  for (const LogRow& row : rows ? *rows : std::vector<LogRow>()) {
+    if (row.settings.cursors.empty()) continue;
+    auto state = core_.find_log(row.name);
+    if (state && *state != nullptr) logs[row.name] = *std::move(state);
+  }
+  {
+    MutexLock lock(core_.mutex);
+    core_.ledger.each_in_ram([&](const LogStatePtr& log) {
+      const bool any = !log->row.settings.cursors.empty() || !log->said.empty();
+      if (any && !log->dropping && logs.size() < kLogsTold) logs[log->name] = log;
+    });
+  }
+  std::vector<CursorLag> lags;
+  for (const auto& [name, log] : logs) {
+    for (CursorInfo& cursor : all(*log)) lags.push_back({name, std::move(cursor)});
+  }
+  return lags;
 }
 
 std::vector<CursorInfo> Cursors::all(LogState& log) {

@@ -23,6 +23,8 @@ class Cursors {
   Status drop(const LogStatePtr& log, std::string_view name);
   CursorInfo info(LogState& log, std::string_view name);
   std::vector<CursorInfo> all(LogState& log);
+  // Of all logs that have any, by name; of a thousand, where there are more.
+  std::vector<CursorLag> everywhere();
 
   // For the writer, which holds the engine's lock (the analysis does not see that it is the same).
   // As it closes a fragment: what is in none yet.

@@ -200,6 +200,7 @@ Stats Engine::stats() const {
   }
   stats.dollars = prices.of(meter);
   if (core.maintenance != nullptr) core.maintenance->fill(stats);
+  if (core.usable().ok()) stats.cursors = core.cursors->everywhere();
   return stats;
 }
 

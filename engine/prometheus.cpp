@@ -137,8 +137,35 @@ void put_ram(Exposition& out, const Stats& stats) {
   out.sample(stats.ram_cache, label("use", "cache"));
   out.sample(stats.ram_reading, label("use", "reading"));
   out.sample(stats.ram_index, label("use", "index"));
+  out.sample(stats.ram_compacting, label("use", "compacting"));
   out.sample(stats.ram_ephemeral, label("use", "ephemeral"));
   out.gauge("wp_ram_peak_bytes", stats.ram_bytes_peak, "The most that all uses had together.");
+}
+
+void put_space(Exposition& out, const Stats& stats) {
+  out.gauge("wp_compaction_debt_bytes", stats.compaction_debt_bytes,
+            "Small or mostly unused objects, as of the last pass.");
+  out.counter("wp_segments_written_total", stats.segments_written, "Segments published.");
+  out.counter("wp_segment_bytes_written_total", stats.segment_bytes_written,
+              "Bytes of those objects.");
+  out.gauge("wp_reclaimable_bytes", stats.reclaimable_bytes,
+            "Objects that only wait to be deleted, as of the last pass.");
+  out.counter("wp_reclaimed_bytes_total", stats.reclaimed_bytes, "Bytes of objects deleted.");
+}
+
+void put_cursors(Exposition& out, const Stats& stats) {
+  const auto each = [&](std::string_view name, std::string_view help, auto value) {
+    out.family(name, "gauge", help);
+    for (const CursorLag& lag : stats.cursors) {
+      out.sample(value(lag.cursor), label("log", lag.log) + "," + label("cursor", lag.cursor.name));
+    }
+  };
+  each("wp_cursor_lag_entries", "Durable entries behind a cursor's commit.",
+       [](const CursorInfo& cursor) { return cursor.entries_behind; });
+  each("wp_cursor_lag_bytes", "About as many bytes.",
+       [](const CursorInfo& cursor) { return cursor.bytes_behind; });
+  each("wp_cursor_lag_seconds", "Since it was committed, by the log's own time.",
+       [](const CursorInfo& cursor) { return seconds(cursor.age_behind); });
 }
 
 void put_ephemeral(Exposition& out, const Stats& stats) {
@@ -176,6 +203,8 @@ std::string to_prometheus(const Stats& stats, std::string_view root_label) {
   put_appending(out, stats);
   put_storing(out, stats);
   put_ram(out, stats);
+  put_space(out, stats);
+  put_cursors(out, stats);
   put_ephemeral(out, stats);
   put_requests(out, stats);
   return out.take();

@@ -23,6 +23,8 @@ constexpr int kPassesOfGuests = 6;
 constexpr int kPassesOfEventThread = 64;
 
 constexpr std::chrono::milliseconds kRetryFirst{50}, kRetryMax{30'000};
+// How long closing waits for what nobody would miss.
+constexpr std::chrono::seconds kCourtesy{1};
 
 // Encoded once for all entries of an append; the bytes are the thread's, until its next call.
 Bytes encoded_properties(std::span<const Property> properties) {
@@ -913,17 +915,18 @@ Status Writer::close(TimePoint deadline) {
   record_commits();
   closing_ = true;
   room_.notify_all();
-  BatchPtr batch = open_->empty() ? nullptr : open_;
-  const bool wrote = slot_next_.seq != 0 || batch != nullptr;
-  if (!wrote) return {};
+  // Who wrote nothing says so too, or the fence behind it stays for ever; but nobody waits long.
+  const bool wrote = slot_next_.seq != 0 || !open_->empty();
+  if (!wrote) deadline = std::min(deadline, core_.runtime->now() + kCourtesy);
   begin_batch_if_empty();
   open_->last = true;
   open_->wanted = true;
-  batch = open_;
+  const BatchPtr batch = open_;
   lock.unlock();
   pump(kPassesOfGuests);
   lock.lock();
   Status status = wait_for(lock, batch, deadline);
+  if (!wrote) return {};
   if (status.ok() || !failed_.ok()) return status;
   uint64_t left = open_->entries;
   for (const BatchPtr& each : line_) left += each->entries;

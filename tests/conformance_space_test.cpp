@@ -473,6 +473,40 @@ TEST_CASE("leftovers are swept: segments that were not published, slots past a f
   require_ok(wal->verify());
 }
 
+TEST_CASE("openings that write nothing leave nothing, however many") {
+  const TestRoot root(each_root());
+  for (int i = 0; i < 60; ++i) require_ok(root.open(brisk(root))->close());
+  const auto wal = root.open(brisk(root));
+  gc(*wal);
+  CHECK(root.keys().size() < 12);
+}
+
+TEST_CASE("what cursors lag behind, and what the space is used for, is in the stats") {
+  const TestRoot root(each_root());
+  const auto wal = root.open(brisk(root));
+  Log log = log_of(*wal, "a"), other = log_of(*wal, "b");
+  for (int i = 0; i < 20; ++i) append_text(log, noise(static_cast<uint64_t>(i), 1'000));
+  append_text(other, "x");
+  require_ok(log.cursor("slow").status());
+  require_ok(log.cursor("fast")->commit(15));
+  Stats stats = wal->stats();
+  REQUIRE(stats.cursors.size() == 2);
+  CHECK(stats.cursors[0].log == "a");
+  CHECK(stats.cursors[0].cursor.name == "fast");
+  CHECK(stats.cursors[0].cursor.entries_behind == 5);
+  CHECK(stats.cursors[0].cursor.bytes_behind == 5'000);
+  CHECK(stats.cursors[1].cursor.entries_behind == 20);
+  require_ok(log.truncate(10));
+  gc(*wal);
+  stats = wal->stats();
+  CHECK(stats.segments_written == 1);
+  CHECK(stats.reclaimed_bytes > 10'000);
+  const std::string text = to_prometheus(stats, "r");
+  CHECK(text.find("wp_cursor_lag_entries{root=\"r\",log=\"a\",cursor=\"fast\"} 5\n") !=
+        std::string::npos);
+  CHECK(text.find("wp_segments_written_total{root=\"r\"} 1\n") != std::string::npos);
+}
+
 TEST_CASE("D03 a thousand logs that append cost the requests of one") {
   const TestRoot root(RootKind::kMemory);
   Options options = root.options();
