@@ -4,6 +4,7 @@
 #define WP_ENGINE_CURSORS_H_
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,12 +34,17 @@ class Cursors {
   void forget() WP_TSA(no_thread_safety_analysis);
 
  private:
+  Status store(MutexLock& lock, Record record, const LogStatePtr& log)
+      WP_TSA(no_thread_safety_analysis);
   std::vector<CursorRow> rows(const LogState& log) WP_REQUIRES(core_.mutex);
   CursorInfo describe(LogState& log, const LogRow& row, const CursorRow& cursor);
 
   EngineCore& core_;
-  // Of each log the names that were said since.
-  std::map<LogStatePtr, std::vector<std::string>> unrecorded_ WP_GUARDED_BY(core_.mutex);
+  struct Unrecorded {
+    LogStatePtr log;
+    std::set<std::string> names;  // that were said since
+  };
+  std::map<LogId, Unrecorded> unrecorded_ WP_GUARDED_BY(core_.mutex);
   TimerId timer_ WP_GUARDED_BY(core_.mutex) = 0;
 };
 

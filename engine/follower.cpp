@@ -55,6 +55,19 @@ Status Follower::look(bool check_ground) {
   return status;
 }
 
+Result<std::vector<Holding>> Follower::with_view_settled(
+    const std::function<Result<std::vector<Holding>>()>& call) {
+  {
+    MutexLock lock(core_.mutex);
+    while (looking_) core_.runtime->wait(lock, looked_, kNever);
+    looking_ = true;
+  }
+  const Turn turn(*this);
+  Walker walker(core_, Cause::kProbe, kPatience, true);
+  if (Status status = walker.apply_to_view(); !status.ok()) return status;
+  return call();
+}
+
 Status Follower::look_if_due(TimePoint* next) {
   {
     MutexLock lock(core_.mutex);

@@ -37,14 +37,16 @@ Result<Lsn> passed_by_age_and_bytes(View& view, const LogRow& log) {
 
 }  // namespace
 
-bool cursor_holds(const LogRow& log, const CursorRow& cursor, uint64_t bytes_behind) {
-  if (cursor.committed + 1 >= log.lsn_next) return true;
-  const Retention& retention = log.settings.retention;
-  if (retention.hold_age > Duration{0} &&
-      log.time_last_ms - cursor.time_ms > retention.hold_age.count()) {
-    return false;
-  }
-  return retention.hold_bytes == 0 || bytes_behind <= retention.hold_bytes;
+Lag lag_of(const LogRow& log, const CursorRow& cursor, const RunRow* next) {
+  if (next == nullptr) return {};
+  const int64_t since = std::max(cursor.time_ms, next->time_first_ms);
+  return {log.bytes_end - std::min(next->bytes_begin, log.bytes_end),
+          Duration{std::max<int64_t>(0, log.time_last_ms - since)}};
+}
+
+bool cursor_holds(const Retention& retention, const Lag& lag) {
+  if (retention.hold_age > Duration{0} && lag.age > retention.hold_age) return false;
+  return retention.hold_bytes == 0 || lag.bytes <= retention.hold_bytes;
 }
 
 Result<Verdict> judge(View& view, const LogRow& log) {
@@ -55,13 +57,11 @@ Result<Verdict> judge(View& view, const LogRow& log) {
   Lsn held_from = log.lsn_next;
   for (const CursorRow& cursor : log.settings.cursors) {
     const Lsn from = std::max(cursor.committed + 1, log.lsn_first);
-    uint64_t bytes_behind = 0;
-    if (log.settings.retention.hold_bytes != 0) {
-      auto run = run_at(view, log, from);
-      if (!run) return run.status();
-      if (*run) bytes_behind = log.bytes_end - (*run)->bytes_begin;
+    auto next = run_at(view, log, from);
+    if (!next) return next.status();
+    if (!cursor_holds(log.settings.retention, lag_of(log, cursor, *next ? &**next : nullptr))) {
+      continue;
     }
-    if (!cursor_holds(log, cursor, bytes_behind)) continue;
     if (!verdict.holder.empty() && from >= held_from) continue;
     verdict.holder = cursor.name;
     verdict.holder_from = held_from = from;

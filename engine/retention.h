@@ -8,8 +8,16 @@
 
 namespace wp {
 
-// Whether a cursor that is so far behind still holds entries.
-bool cursor_holds(const LogRow& log, const CursorRow& cursor, uint64_t bytes_behind);
+// How far behind a cursor is; `next` is the run that holds the first entry that is not done, null:
+// there is none. Its age is that of what it has not done, from when it last said so on: a consumer
+// that waited for a quiet log is not behind.
+struct Lag {
+  uint64_t bytes = 0;
+  Duration age{0};
+};
+Lag lag_of(const LogRow& log, const CursorRow& cursor, const RunRow* next);
+// Whether a cursor so far behind still holds entries.
+bool cursor_holds(const Retention& retention, const Lag& lag);
 
 struct Verdict {
   Lsn keep_from = 1;         // everything before it may go

@@ -383,16 +383,52 @@ void Writer::submit(std::vector<Change> changes, Done done) {
     begin_batch_if_empty();
     open_->forced = true;
   }
-  const bool told_later = !open_->empty();
+  tell_later(lock, first, std::move(done), 0);
+}
+
+WP_TSA(no_thread_safety_analysis)  // the caller's lock is given back
+void Writer::tell_later(MutexLock& lock, bool first, Done done, Lsn told) {
+  const bool later = !open_->empty();
   bool post = false;
-  if (told_later) {
+  if (later) {
     if (first) post = begin_linger();
-    add_done(std::move(done), 0);
+    add_done(std::move(done), told);
     count_gathering();
   }
   lock.unlock();
-  if (!told_later) done(Lsn{0});
+  if (!later) done(told);
   if (post) post_pump();
+}
+
+namespace {
+
+// What holds entries may have grown since: a cursor that is new, or went back.
+bool holds_more(const LogState& log, const LogRow& judged) {
+  if (log.retains_in_flight != 0 || !(log.row.settings == judged.settings)) return true;
+  for (const auto& [name, said] : log.said) {
+    const auto& rows = judged.settings.cursors;
+    const auto row = std::find_if(rows.begin(), rows.end(),
+                                  [&](const CursorRow& each) { return each.name == name; });
+    if (row == rows.end() || said.dropped || said.committed < row->committed) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void Writer::expire(std::vector<Expiry> expiries, Done done) {
+  MutexLock lock(core_.mutex);
+  const bool first = open_->empty();
+  Lsn entries = 0;
+  for (Expiry& expiry : expiries) {
+    const LogState& log = *expiry.log;
+    if (!refusal(log).ok() || holds_more(log, expiry.judged))
+      continue;  // the next pass judges anew
+    if (log.row.lsn_first != expiry.judged.lsn_first) continue;
+    entries += expiry.keep_from - log.row.lsn_first;
+    record({RecordType::kTruncate, log.id, "", expiry.keep_from, expiry.bytes_begin}, expiry.log);
+  }
+  tell_later(lock, first, std::move(done), entries);
 }
 
 SlotId Writer::next_segment() {
@@ -477,10 +513,10 @@ Status Writer::record_and_wait(MutexLock& lock, Record change, const LogStatePtr
   return wait_for(lock, batch, kNever);
 }
 
-Status Writer::store(Record change, const LogStatePtr& log) {
-  MutexLock lock(core_.mutex);
+Status Writer::store(MutexLock& lock, Record change, const LogStatePtr& log) {
   if (Status status = refusal(*log); !status.ok()) return status;
   record_log(log);
+  if (change.type == RecordType::kRetain) ++log->retains_in_flight;
   return record_and_wait(lock, std::move(change), log);
 }
 

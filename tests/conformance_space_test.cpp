@@ -348,6 +348,74 @@ TEST_CASE("a cursor that is stuck holds no more than the policy allows, and is n
   CHECK_CODE(log.retain({.age = Duration{-1}}), Code::kInvalid);
 }
 
+TEST_CASE("a consumer that waited for a quiet log still holds what comes next") {
+  const TestRoot root(each_root());
+  const auto wal = root.open(brisk(root));
+  Log log = log_of(*wal, "a");
+  append_text(log, "1");
+  require_ok(log.retain({.cursors = true, .hold_age = Duration{100}}));
+  auto slow = log.cursor("slow"), fast = log.cursor("fast");
+  require_ok(slow->commit(1));
+  require_ok(fast->commit(1));
+  std::this_thread::sleep_for(Duration{200});
+  append_text(log, "2");
+  require_ok(fast->commit(2));
+  gc(*wal);
+  CHECK(log.info().lsn_first == 2);
+  CHECK(slow->info().holds);
+  CHECK((*slow->read()->next())->text() == "2");
+}
+
+TEST_CASE("a cursor that is dropped stays so, whoever commits it meanwhile, and may be made anew") {
+  SimWorld world(1);
+  Site site = world.open("m");
+  Log log = log_of(site, "a");
+  for (const std::string& text : texts("x", 5)) append_text(log, text);
+  auto cursor = log.cursor("c");
+  require_ok(cursor.status());
+  bool committed = false;
+  site.store->before = [&](const SimRequest& request) {
+    if (committed || !request.put("j/")) return;
+    committed = true;
+    CHECK_CODE(cursor->commit(3), Code::kNotFound);
+  };
+  require_ok(cursor->drop());
+  CHECK(committed);
+  require_ok(site->flush({}));
+  CHECK(log.cursors().empty());
+  CHECK_CODE(cursor->commit(3), Code::kNotFound);
+  require_ok(log.cursor("c").status());
+  require_ok(cursor->commit(3));
+  require_ok(site->close());
+  CHECK(log_of(world.open("next"), "a").cursors().at(0).committed == 3);
+}
+
+TEST_CASE("a retention that was taken back is not acted upon any more") {
+  SimWorld world(1);
+  Options options;
+  options.reclaim_grace = Duration{0};
+  options.compact_share = 0;
+  Site site = world.open("m", options);
+  Log log = log_of(site, "a");
+  for (const std::string& text : texts("x", 12)) append_text(log, text);
+  require_ok(log.retain({.bytes = 1}));
+  require_ok(site->gc(true).status());
+  bool retained = false;
+  site.store->before = [&](const SimRequest& request) {
+    if (retained || request.cause != Cause::kReclaim) return;
+    retained = true;
+    world.sim.spawn(site.machine, "retain", [&] { require_ok(log.retain({})); });
+  };
+  for (int i = 0; i < 3; ++i) {
+    append_text(log, "y");
+    (void)site->gc(false);
+    if (retained) break;
+  }
+  const Lsn first = log.info().lsn_first;
+  require_ok(site->gc(false).status());
+  CHECK(log.info().lsn_first == first);
+}
+
 TEST_CASE("commits of cursors ride along, and on their own cost one request in a while") {
   const TestRoot root(RootKind::kMemory);
   Options options = root.options();
