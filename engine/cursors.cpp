@@ -140,7 +140,8 @@ CursorInfo Cursors::describe(LogState& log, const LogRow& row, const CursorRow& 
   info.entries_behind = row.lsn_next - 1 - info.committed;
   if (info.entries_behind != 0) {
     const auto runs = core_.runs_from(log, info.committed + 1, 1);
-    if (runs && !runs->empty()) info.bytes_behind = row.bytes_end - runs->front().bytes_begin;
+    if (runs && !runs->empty())
+      info.bytes_behind = bytes_from(row, runs->front(), info.committed + 1);
     info.age_behind = Duration{row.time_last_ms - cursor.time_ms};
   }
   info.holds = cursor_holds(row, cursor, info.bytes_behind);

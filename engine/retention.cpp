@@ -37,6 +37,14 @@ Result<Lsn> passed_by_age_and_bytes(View& view, const LogRow& log) {
 
 }  // namespace
 
+uint64_t bytes_from(const LogRow& log, const RunRow& run, Lsn lsn) {
+  const uint64_t before = lsn > run.lsn_first ? std::min(lsn - run.lsn_first, run.count) : 0;
+  const double share =
+      static_cast<double>(before) / static_cast<double>(std::max<uint64_t>(run.count, 1));
+  return log.bytes_end - run.bytes_begin -
+         std::min(run.bytes, static_cast<uint64_t>(static_cast<double>(run.bytes) * share));
+}
+
 bool cursor_holds(const LogRow& log, const CursorRow& cursor, uint64_t bytes_behind) {
   if (cursor.committed + 1 >= log.lsn_next) return true;
   const Retention& retention = log.settings.retention;
@@ -59,7 +67,7 @@ Result<Verdict> judge(View& view, const LogRow& log) {
     if (log.settings.retention.hold_bytes != 0) {
       auto run = run_at(view, log, from);
       if (!run) return run.status();
-      if (*run) bytes_behind = log.bytes_end - (*run)->bytes_begin;
+      if (*run) bytes_behind = bytes_from(log, **run, from);
     }
     if (!cursor_holds(log, cursor, bytes_behind)) continue;
     if (!verdict.holder.empty() && from >= held_from) continue;

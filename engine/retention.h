@@ -8,6 +8,11 @@
 
 namespace wp {
 
+// The log's bytes from an entry of that run on. Of the run itself a share, by the number of
+// entries: a run may be as large as a segment, and who is one entry behind is not behind by all of
+// it.
+uint64_t bytes_from(const LogRow& log, const RunRow& run, Lsn lsn);
+
 // Whether a cursor that is so far behind still holds entries.
 bool cursor_holds(const LogRow& log, const CursorRow& cursor, uint64_t bytes_behind);
 
