@@ -33,10 +33,14 @@ FUZZ_SRCS   := $(wildcard tests/fuzz/*.cpp)
 TEST_SRCS   := $(wildcard tests/*.cpp) $(filter-out tests/fuzz/main.cpp,$(FUZZ_SRCS))
 BENCH_SRCS  := $(wildcard bench/*.cpp)
 SAMPLE_SRCS := $(wildcard samples/*.cpp)
+# Programs that the shell tests run.
+HELPER_SRCS := $(wildcard tests/helpers/*.cpp)
 objs         = $(1:%.cpp=$(BUILD)/obj/%.o)
 LIB_OBJS    := $(call objs,$(LIB_SRCS))
 SAMPLES     := $(SAMPLE_SRCS:%.cpp=$(BUILD)/%)
-FORMATTED   := $(wildcard *.h *.cpp */*.h */*.cpp tests/fuzz/*.h tests/fuzz/*.cpp)
+HELPERS     := $(HELPER_SRCS:tests/%.cpp=$(BUILD)/%)
+FORMATTED   := $(wildcard *.h *.cpp */*.h */*.cpp tests/fuzz/*.h tests/fuzz/*.cpp \
+                 tests/helpers/*.cpp)
 
 .PHONY: all samples demo test unit fuzz model bench install format check-format clean help FORCE
 .DELETE_ON_ERROR:
@@ -112,8 +116,13 @@ $(SAMPLES): $(BUILD)/samples/%: $(BUILD)/obj/samples/%.o $(BUILD)/libwp.so
 	@echo "  LINK  $@"
 	$(Q)$(CXX) $(FLAGS) $(LDFLAGS) $< -L$(BUILD) -lwp -Wl,-rpath,'$$ORIGIN/..' -o $@
 
+$(HELPERS): $(BUILD)/helpers/%: $(BUILD)/obj/tests/helpers/%.o $(BUILD)/libwp.a
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CXX) $(FLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
 -include $(patsubst %.cpp,$(BUILD)/obj/%.d,$(LIB_SRCS) $(CLI_SRCS) $(TEST_SRCS) $(BENCH_SRCS) \
-           $(SAMPLE_SRCS) tests/fuzz/main.cpp)
+           $(SAMPLE_SRCS) $(HELPER_SRCS) tests/fuzz/main.cpp)
 
 # Debian packages that are missing. `make install` names them but installs none.
 $(BUILD)/deps-%: tools/deps.sh
@@ -127,7 +136,7 @@ $(BUILD)/deps-test $(BUILD)/deps-check $(BUILD)/deps-fuzz $(BUILD)/deps-servers:
 demo: $(BUILD)/wp
 	@samples/demo.sh $(BUILD)/wp
 
-test: all samples $(BUILD)/tests | $(BUILD)/deps-test $(BUILD)/deps-servers
+test: all samples $(HELPERS) $(BUILD)/tests | $(BUILD)/deps-test $(BUILD)/deps-servers
 	@tests/run.sh $(BUILD)
 
 unit: $(BUILD)/tests

@@ -132,11 +132,9 @@ Result<Plan> make_plan(const Args& args) {
   if (args.has("whole-file")) plan.separator.reset();
   plan.print_acks = args.has("print-acks");
   for (const std::string_view text : args.values("prop")) {
-    const size_t equals = text.find('=');
-    if (equals == text.npos || equals == 0) {
-      return Status(Code::kInvalid, "--prop: '" + printable(text) + "' is not KEY=VALUE");
-    }
-    plan.properties.push_back({text.substr(0, equals), text.substr(equals + 1)});
+    const auto property = parse_property("--prop", text);
+    if (!property) return property.status();
+    plan.properties.push_back(*property);
   }
   if (const auto text = args.value("window")) {
     const auto window = parse_number("--window", *text);

@@ -16,6 +16,7 @@ constexpr OptionSpec kCat[] = {
     {"to", 0, "LSN", "end there, inclusive"},
     {"count", 'n', "N", "at most so many"},
     {"since", 0, "TIME", "begin with the first that is not older"},
+    {"prop", 0, "K=V", "only those with that property; may be repeated: with all of them"},
     {"lsn", 0, "", "put LSN and a tab before each"},
     {"nul", 0, "", "entries end with NUL instead of a newline"},
     {"raw", 0, "", "payloads as they are, nothing between them"},
@@ -28,6 +29,9 @@ constexpr OptionSpec kTail[] = {
     {"raw", 0, "", "payloads as they are, nothing between them"},
 };
 
+constexpr OptionSpec kInfo[] = {
+    {"metrics", 0, "", "what this look counted, in Prometheus' text format"},
+};
 constexpr OptionSpec kGc[] = {
     {"dry-run", 0, "", "only say what would be done"},
 };
@@ -70,15 +74,11 @@ const CommandSpec kCommands[] = {
      "wp logs file:///var/lib/journal",
      {},
      run_logs},
-    {"info",
-     "URL [LOG]",
-     1,
-     2,
-     "Describe a root, or one log of it.",
-     "Of a root: what it holds, its epoch, and what this look cost in requests.",
-     "wp info file:///var/lib/journal",
-     {},
-     run_info},
+    {"info", "URL [LOG]", 1, 2, "Describe a root, or one log of it.",
+     "Of a root: what it holds, its epoch, and what this look cost in requests. Of a log: also "
+     "its\n"
+     "retention.",
+     "wp info file:///var/lib/journal", kInfo, run_info},
     {"truncate",
      "URL LOG LSN",
      3,
@@ -104,14 +104,16 @@ const CommandSpec kCommands[] = {
      "100000, 512M, 10G.",
      "wp retain file:///var/lib/journal system --age 7d --bytes 10G", kRetain, run_retain},
     {"cursors", "URL LOG [CURSOR]", 2, 3, "List the cursors of a log, or move or drop one.",
-     "A cursor is the durable place of a named consumer; --commit moves it, forwards or back.",
+     "A cursor is the durable place of a named consumer; --commit moves it, forwards or back.\n"
+     "BEHIND: entries that are not done; HOLDS: whether retention leaves them for it.",
      "wp cursors file:///var/lib/journal system indexer --commit 120000", kCursors, run_cursors},
     {"why",
      "URL [LOG]",
      1,
      2,
      "Say what the space under a root is used for, and when it goes.",
-     "",
+     "The biggest part first, each with what to do about it. What several logs share counts by\n"
+     "entries.",
      "wp why file:///var/lib/journal",
      {},
      run_why},

@@ -15,16 +15,36 @@ std::string age(int64_t time_ms, int64_t now) {
 }
 
 void append_log_json(std::string& out, const LogInfo& log) {
-  JsonObject(out)
-      .text("log", log.name)
+  JsonObject object(out);
+  object.text("log", log.name)
       .number("first", log.lsn_first)
       .number("durable", log.lsn_durable)
       .number("entries", log.entries())
       .number("bytes", log.bytes)
       .signed_number("time_first_ms", log.time_first_ms)
       .signed_number("time_last_ms", log.time_last_ms)
-      .number("id", log.id)
-      .end_line();
+      .number("id", log.id);
+  std::string& retention = object.raw("retention");
+  JsonObject inner(retention);
+  append_retention_json(inner, log.retention);
+  inner.end();
+  object.end_line();
+}
+
+std::string retention_fact(const Retention& retention) {
+  std::string text;
+  const auto add = [&](std::string_view what, const std::string& value) {
+    text += (text.empty() ? "" : ", ") + std::string(what) + value;
+  };
+  if (retention.age > Duration{0}) add("age ", human_duration(retention.age.count()));
+  if (retention.bytes != 0) add("bytes ", human_bytes(retention.bytes));
+  if (retention.cursors) add("cursors", "");
+  if (text.empty()) add("keeps everything", "");
+  if (retention.hold_age > Duration{0}) {
+    add("hold-age ", human_duration(retention.hold_age.count()));
+  }
+  if (retention.hold_bytes != 0) add("hold-bytes ", human_bytes(retention.hold_bytes));
+  return text;
 }
 
 std::string time_fact(int64_t time_ms, int64_t now) {
@@ -93,6 +113,7 @@ void print_log(std::string& out, const LogInfo& log, int64_t now) {
   facts.add("bytes", bytes_fact(log.bytes));
   facts.add("oldest", time_fact(log.time_first_ms, now));
   facts.add("newest", time_fact(log.time_last_ms, now));
+  facts.add("retention", retention_fact(log.retention));
   facts.print(out);
 }
 
@@ -126,12 +147,21 @@ int run_logs(const Args& args) {
 
 int run_info(const Args& args) {
   Session session(args);
+  const bool metrics = args.has("metrics");
+  if (Status status = args.exclusive("metrics", "json"); !status.ok()) return session.fail(status);
+  if (metrics && args.operands() > 1) {
+    return session.fail(Status(Code::kInvalid, "--metrics are of the root; leave the log away"));
+  }
   auto wal = session.open(args.operand(0), Session::Open::kRead);
   if (!wal) return session.fail(wal.status());
   std::string& out = session.out().buffer();
   if (args.operands() == 1) {
     const RootInfo root = (*wal)->info();
     const Stats stats = (*wal)->stats();
+    if (metrics) {
+      out += to_prometheus(stats, root.url);
+      return session.finish();
+    }
     session.json() ? print_root_json(out, root, stats) : print_root(out, root, stats);
     return session.finish();
   }

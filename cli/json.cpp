@@ -183,4 +183,12 @@ std::string& JsonObject::raw(std::string_view key) {
   return out_;
 }
 
+void append_retention_json(JsonObject& object, const Retention& retention) {
+  object.signed_number("age_ms", retention.age.count())
+      .number("bytes", retention.bytes)
+      .boolean("cursors", retention.cursors)
+      .signed_number("hold_age_ms", retention.hold_age.count())
+      .number("hold_bytes", retention.hold_bytes);
+}
+
 }  // namespace wp::cli

@@ -43,6 +43,9 @@ class JsonObject {
   bool first_ = true;
 };
 
+// "age_ms", "bytes", "cursors", "hold_age_ms" and "hold_bytes".
+void append_retention_json(JsonObject& object, const Retention& retention);
+
 }  // namespace wp::cli
 
 #endif  // WP_CLI_JSON_H_

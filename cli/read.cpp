@@ -115,6 +115,16 @@ Result<Range> parse_range(const Args& args) {
   return range;
 }
 
+Result<Filter> parse_filter(const Args& args) {
+  Filter filter;
+  for (const std::string_view text : args.values("prop")) {
+    const auto property = parse_property("--prop", text);
+    if (!property) return property.status();
+    filter.properties.emplace_back(property->key, property->value);
+  }
+  return filter;
+}
+
 // Prints up to the range's end. Done, or why not.
 Status print_range(Session& session, Reader& reader, const Range& range) {
   EntryPrinter printer(session);
@@ -209,9 +219,11 @@ int run_cat(const Args& args) {
   if (Status status = EntryPrinter::check(args); !status.ok()) return session.fail(status);
   const auto range = parse_range(args);
   if (!range) return session.fail(range.status());
+  const auto filter = parse_filter(args);
+  if (!filter) return session.fail(filter.status());
   auto opened = open_log(session);
   if (!opened) return session.fail(opened.status());
-  auto reader = opened->log.read(range->from);
+  auto reader = opened->log.read(range->from, *filter);
   if (!reader) return session.fail(reader.status());
   if (Status status = print_range(session, *reader, *range); !status.ok()) {
     return session.fail(status);

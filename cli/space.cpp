@@ -1,5 +1,7 @@
 // `wp why`, `wp gc`, `wp retain` and `wp cursors`: what the space under a root is used for, and
 // what lets it go.
+#include <algorithm>
+
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/session.h"
@@ -54,33 +56,27 @@ void append_json(std::string& out, const CursorInfo& cursor) {
       .end_line();
 }
 
-std::string limit(Duration age) {
-  return age == Duration{0} ? "no limit" : human_duration(age.count());
-}
-std::string limit(uint64_t bytes) {
-  return bytes == 0 ? "no limit" : human_bytes(bytes);
-}
-
 void print_retention(std::string& out, const std::string& log, const Retention& retention,
                      bool json) {
   if (json) {
-    JsonObject(out)
-        .text("log", log)
-        .signed_number("age_ms", retention.age.count())
-        .number("bytes", retention.bytes)
-        .boolean("cursors", retention.cursors)
-        .signed_number("hold_age_ms", retention.hold_age.count())
-        .number("hold_bytes", retention.hold_bytes)
-        .end_line();
+    JsonObject object(out);
+    object.text("log", log);
+    append_retention_json(object, retention);
+    object.end_line();
     return;
   }
+  // Named as the options are.
+  const auto age = [](Duration limit) {
+    return limit == Duration{0} ? "no limit" : human_duration(limit.count());
+  };
+  const auto bytes = [](uint64_t limit) { return limit == 0 ? "no limit" : bytes_fact(limit); };
   Facts facts;
   facts.add("log", log);
-  facts.add("age", limit(retention.age));
-  facts.add("bytes", limit(retention.bytes));
-  facts.add("what every cursor passed", retention.cursors ? "goes" : "stays");
-  facts.add("cursors hold, by age", limit(retention.hold_age));
-  facts.add("cursors hold, by bytes", limit(retention.hold_bytes));
+  facts.add("age", age(retention.age));
+  facts.add("bytes", bytes(retention.bytes));
+  facts.add("cursors", retention.cursors ? "what all have passed goes" : "no limit");
+  facts.add("hold-age", age(retention.hold_age));
+  facts.add("hold-bytes", bytes(retention.hold_bytes));
   facts.print(out);
 }
 
@@ -88,14 +84,14 @@ Status read_retention(const Args& args, Retention* retention) {
   const auto age = [&](std::string_view option, Duration* value) {
     const auto text = args.value(option);
     if (!text) return Status();
-    auto parsed = parse_duration(option, *text);
+    auto parsed = parse_duration("--" + std::string(option), *text);
     if (parsed) *value = *parsed;
     return parsed.status();
   };
   const auto bytes = [&](std::string_view option, uint64_t* value) {
     const auto text = args.value(option);
     if (!text) return Status();
-    auto parsed = parse_bytes(option, *text);
+    auto parsed = parse_bytes("--" + std::string(option), *text);
     if (parsed) *value = *parsed;
     return parsed.status();
   };
@@ -107,6 +103,77 @@ Status read_retention(const Args& args, Retention* retention) {
   return status;
 }
 
+bool says_retention(const Args& args) {
+  for (const std::string_view option : {"age", "bytes", "cursors", "hold-age", "hold-bytes"}) {
+    if (args.has(option)) return true;
+  }
+  return false;
+}
+
+std::string counted(uint64_t count, std::string_view one, std::string_view many) {
+  return human_count(count) + " " + std::string(count == 1 ? one : many);
+}
+std::string objects(uint64_t count) {
+  return counted(count, "object", "objects");
+}
+
+void print_holdings(std::string& out, const std::vector<Holding>& held) {
+  struct Line {
+    std::string bytes, objects;
+    std::string_view text;
+  };
+  std::vector<Line> lines;
+  uint64_t bytes = 0;
+  for (const Holding& holding : held) {
+    bytes += holding.bytes;
+    lines.push_back({human_bytes(holding.bytes), objects(holding.objects), holding.text});
+  }
+  // Objects are not added up: those that several logs share are in several lines.
+  lines.push_back({human_bytes(bytes), "", "in all"});
+  size_t bytes_width = 0, objects_width = 0;
+  for (const Line& line : lines) {
+    bytes_width = std::max(bytes_width, line.bytes.size());
+    objects_width = std::max(objects_width, line.objects.size());
+  }
+  for (Line& line : lines) {
+    out += std::string(bytes_width - line.bytes.size(), ' ') + line.bytes + "  ";
+    line.objects.insert(0, objects_width - line.objects.size(), ' ');
+    if (objects_width > 0) out += line.objects + "  ";
+    out += std::string(line.text) + "\n";
+  }
+}
+
+Status no_cursor(const Log& log, const std::string& name) {
+  const std::vector<CursorInfo> cursors = log.cursors();
+  const std::vector<std::string_view> names = [&] {
+    std::vector<std::string_view> all;
+    for (const CursorInfo& cursor : cursors) all.push_back(cursor.name);
+    return all;
+  }();
+  const std::string_view near = nearest(name, names);
+  return Status(
+      Code::kNotFound,
+      "cursor '" + printable(name) + "' of log " + log.name() + ": there is none" +
+          (near.empty() ? "; wp cursors lists them" : "; did you mean " + printable(near) + "?"));
+}
+
+// Moves or drops it. Makes one only where the commit is good: a cursor that a slip of the hand left
+// at the beginning would hold everything.
+Status change_cursor(Log& log, const std::string& name, std::optional<Lsn> commit) {
+  const std::vector<CursorInfo> cursors = log.cursors();
+  const bool there = std::any_of(cursors.begin(), cursors.end(),
+                                 [&](const CursorInfo& cursor) { return cursor.name == name; });
+  if (!commit && !there) return no_cursor(log, name);
+  const Lsn last = log.info().lsn_durable;
+  if (commit && *commit > last) {
+    return Status(Code::kInvalid, "--commit " + std::to_string(*commit) + ": the last entry of " +
+                                      log.name() + " is " + std::to_string(last));
+  }
+  auto cursor = log.cursor(name);
+  if (!cursor) return cursor.status();
+  return commit ? cursor->commit(*commit) : cursor->drop();
+}
+
 }  // namespace
 
 int run_why(const Args& args) {
@@ -116,18 +183,14 @@ int run_why(const Args& args) {
   const auto held = (*wal)->why(args.operands() > 1 ? args.operand(1) : "");
   if (!held) return session.fail(held.status());
   std::string& out = session.out().buffer();
-  uint64_t bytes = 0;
+  if (!session.json()) {
+    print_holdings(out, *held);
+    return session.finish();
+  }
   for (const Holding& holding : *held) {
-    bytes += holding.bytes;
-    if (session.json()) {
-      append_json(out, holding);
-    } else {
-      out += human_bytes(holding.bytes) + " in " + human_count(holding.objects) +
-             (holding.objects == 1 ? " object: " : " objects: ") + printable(holding.text) + "\n";
-    }
+    append_json(out, holding);
     if (out.size() >= Output::kBufferBytes && !session.out().flush()) break;
   }
-  if (!session.json()) out += human_bytes(bytes) + " in all\n";
   return session.finish();
 }
 
@@ -156,21 +219,21 @@ int run_gc(const Args& args) {
         .end_line();
     return session.finish();
   }
-  const auto objects = [](uint64_t count, uint64_t bytes) {
-    return human_count(count) + (count == 1 ? " object, " : " objects, ") + human_bytes(bytes);
+  const auto sized = [](uint64_t count, uint64_t bytes) {
+    return objects(count) + ", " + human_bytes(bytes);
   };
   Facts facts;
   const std::string would = dry ? "would be " : "";
-  facts.add(would + "expired", human_count(report->entries_expired) + " entries");
-  facts.add(would + "compacted", objects(report->objects_compacted, report->bytes_compacted));
-  facts.add(would + "written", human_count(report->segments_written) + " segments" +
+  facts.add(would + "expired", counted(report->entries_expired, "entry", "entries"));
+  facts.add(would + "compacted", sized(report->objects_compacted, report->bytes_compacted));
+  facts.add(would + "written", counted(report->segments_written, "segment", "segments") +
                                    (dry ? "" : ", " + human_bytes(report->segment_bytes_written)));
   facts.add(would + "deleted",
-            objects(report->objects_deleted, report->bytes_deleted) +
+            sized(report->objects_deleted, report->bytes_deleted) +
                 (report->leftovers_deleted == 0
                      ? ""
-                     : ", of them " + human_count(report->leftovers_deleted) + " leftovers"));
-  facts.add("waiting", objects(report->objects_waiting, report->bytes_waiting) +
+                     : ", of them " + counted(report->leftovers_deleted, "leftover", "leftovers")));
+  facts.add("waiting", sized(report->objects_waiting, report->bytes_waiting) +
                            (report->objects_waiting == 0 ? "" : "; wp why says for what"));
   facts.print(out);
   return session.finish();
@@ -180,8 +243,8 @@ int run_retain(const Args& args) {
   Session session(args);
   Retention retention;
   if (Status status = read_retention(args, &retention); !status.ok()) return session.fail(status);
-  const bool change = args.has("none") || retention != Retention{};
-  if (args.has("none") && retention != Retention{}) {
+  const bool change = args.has("none") || says_retention(args);
+  if (args.has("none") && says_retention(args)) {
     return session.fail(Status(Code::kInvalid, "--none goes with no other option of retain"));
   }
   auto wal = session.open(args.operand(0), change ? Session::Open::kWrite : Session::Open::kRead);
@@ -203,31 +266,32 @@ int run_cursors(const Args& args) {
   Session session(args);
   if (Status status = args.exclusive("commit", "drop"); !status.ok()) return session.fail(status);
   const bool change = args.has("commit") || args.has("drop");
-  if (change && args.operands() < 3) {
+  const bool named = args.operands() > 2;
+  if (change && !named) {
     return session.fail(Status(Code::kInvalid, "--commit and --drop need the cursor's name"));
   }
-  Lsn upto = 0;
+  std::optional<Lsn> commit;
   if (const auto text = args.value("commit")) {
     const auto lsn = parse_number("--commit", *text);
     if (!lsn) return session.fail(lsn.status());
-    upto = *lsn;
+    commit = *lsn;
   }
   auto wal = session.open(args.operand(0), change ? Session::Open::kWrite : Session::Open::kRead);
   if (!wal) return session.fail(wal.status());
   auto log = (*wal)->find(args.operand(1));
   if (!log) return session.fail(log.status());
   if (change) {
-    auto cursor = log->cursor(args.operand(2));
-    if (!cursor) return session.fail(cursor.status());
-    Status status = args.has("drop") ? cursor->drop() : cursor->commit(upto);
+    Status status = change_cursor(*log, args.operand(2), commit);
     if (status.ok()) status = (*wal)->flush();
     if (!status.ok()) return session.fail(status);
   }
   std::vector<std::vector<std::string>> rows = {
       {"CURSOR", "COMMITTED", "BEHIND", "BYTES", "AGE", "HOLDS"}};
   std::string& out = session.out().buffer();
+  bool found = false;
   for (const CursorInfo& cursor : log->cursors()) {
-    if (args.operands() > 2 && cursor.name != args.operand(2)) continue;
+    if (named && cursor.name != args.operand(2)) continue;
+    found = true;
     if (session.json()) {
       append_json(out, cursor);
     } else {
@@ -239,7 +303,18 @@ int run_cursors(const Args& args) {
   if (change) {
     if (Status status = (*wal)->close(); !status.ok()) return session.fail(status);
   }
-  if (!session.json()) print_table(out, rows);
+  if (named && !found && !args.has("drop")) {
+    return session.fail(no_cursor(*log, args.operand(2)));
+  }
+  if (!session.json()) {
+    if (args.has("drop")) {
+      out += "dropped " + args.operand(2) + "\n";
+    } else {
+      print_table(out, rows);
+    }
+  } else if (args.has("drop")) {
+    JsonObject(out).text("dropped", args.operand(2)).end_line();
+  }
   return session.finish();
 }
 

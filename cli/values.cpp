@@ -187,6 +187,12 @@ Result<uint64_t> parse_bytes(std::string_view what, std::string_view text) {
   return *number << shift;
 }
 
+Result<Property> parse_property(std::string_view what, std::string_view text) {
+  const size_t equals = text.find('=');
+  if (equals == text.npos || equals == 0) return wrong(what, text, "not KEY=VALUE");
+  return Property{text.substr(0, equals), text.substr(equals + 1)};
+}
+
 std::string human_bytes(uint64_t bytes) {
   static constexpr std::array<const char*, 7> kUnits = {"B",   "KiB", "MiB", "GiB",
                                                         "TiB", "PiB", "EiB"};

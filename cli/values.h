@@ -28,6 +28,9 @@ Result<Duration> parse_duration(std::string_view what, std::string_view text);
 // "100000", "512M", "10G": powers of 1024.
 Result<uint64_t> parse_bytes(std::string_view what, std::string_view text);
 
+// "KEY=VALUE", each a view into the text; the value may hold '=' or be empty.
+Result<Property> parse_property(std::string_view what, std::string_view text);
+
 std::string human_bytes(uint64_t bytes);      // "512 B", "1.2 MiB"
 std::string human_duration(int64_t millis);   // "0.4 s", "3 d 4 h"
 std::string human_count(uint64_t count);      // "1,234,567"

@@ -59,6 +59,9 @@ class Accounting {
 
  private:
   using Why = Holding::Why;
+  // Then a checkpoint said what nobody needs, and the writer alone knows since when.
+  bool read_only() const { return core_.writer == nullptr; }
+
   struct OfLog {
     LogRow row;
     Verdict verdict;
@@ -141,13 +144,13 @@ class Accounting {
     Why why = Why::kCheckpoint;
     if (!core_.keeper->may_go(row)) {
       why = Why::kFence;
-    } else if (row.dead != 0 && row.dead <= kept_.dead_max) {
+    } else if (row.dead != 0 && (read_only() || row.dead <= kept_.dead_max)) {
       why = Why::kGrace;
     }
     Holding& holding = held(why);
     ++holding.objects;
     holding.bytes += row.bytes;
-    if (why == Why::kGrace) {
+    if (why == Why::kGrace && !read_only()) {
       const auto ripe = core_.keeper->ripe_at();
       holding.goes_in = std::chrono::duration_cast<Duration>(ripe ? *ripe - core_.runtime->now()
                                                                   : std::chrono::nanoseconds{0});
@@ -186,6 +189,11 @@ class Accounting {
         return "needed by nobody; goes once two checkpoints say so (they come with what is "
                "appended; wp gc makes them now)";
       case Why::kGrace:
+        if (read_only()) {
+          return "needed by nobody; kept for readers elsewhere until the writer's reclaim_grace "
+                 "has "
+                 "passed, and goes with its next pass or wp gc";
+        }
         return "needed by nobody; kept for readers elsewhere" +
                (holding.goes_in && *holding.goes_in > Duration{0}
                     ? " for another " + span_of(*holding.goes_in)

@@ -40,7 +40,13 @@ Result<Lsn> passed_by_age_and_bytes(View& view, const LogRow& log) {
 Lag lag_of(const LogRow& log, const CursorRow& cursor, const RunRow* next) {
   if (next == nullptr) return {};
   const int64_t since = std::max(cursor.time_ms, next->time_first_ms);
-  return {log.bytes_end - std::min(next->bytes_begin, log.bytes_end),
+  const Lsn from = cursor.committed + 1;
+  const uint64_t done = from > next->lsn_first ? std::min(from - next->lsn_first, next->count) : 0;
+  const double share =
+      static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(next->count, 1));
+  const uint64_t before =
+      next->bytes_begin + static_cast<uint64_t>(static_cast<double>(next->bytes) * share);
+  return {log.bytes_end - std::min(before, log.bytes_end),
           Duration{std::max<int64_t>(0, log.time_last_ms - since)}};
 }
 

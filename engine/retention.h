@@ -9,8 +9,9 @@
 namespace wp {
 
 // How far behind a cursor is; `next` is the run that holds the first entry that is not done, null:
-// there is none. Its age is that of what it has not done, from when it last said so on: a consumer
-// that waited for a quiet log is not behind.
+// there is none. Of that run it is a share, by the number of entries: a run may be as large as a
+// segment, and who is one entry behind is not behind by all of it. Its age is that of what is not
+// done, from when the cursor was last committed on: who waited for a quiet log is not behind.
 struct Lag {
   uint64_t bytes = 0;
   Duration age{0};

@@ -72,6 +72,14 @@ field() { python3 -c 'import json,sys
 lines = open(sys.argv[1], encoding="utf-8").read().splitlines()
 value = json.loads(lines[int(sys.argv[3])])
 print(json.dumps(value.get(sys.argv[2], "absent"), ensure_ascii=False))' "$1" "$2" "${3-0}"; }
+# json_line KEY VALUE: the number of the first line of $tmp/out whose object has it; -1 for none.
+json_line() { python3 -c 'import json,sys
+for number, line in enumerate(open(sys.argv[1], encoding="utf-8")):
+    if str(json.loads(line).get(sys.argv[2])) == sys.argv[3]:
+        print(number)
+        break
+else:
+    print(-1)' "$tmp/out" "$1" "$2"; }
 
 # ---- help, version, wrong usage
 
@@ -79,10 +87,10 @@ run --version
 like "--version" '^wp [0-9]+\.[0-9]+\.[0-9]+$' "$out"
 run --help
 same "--help ends with 0" 0 "$status"
-for command in append cat tail logs info truncate drop verify rebuild doctor dump; do
+for command in append cat tail logs info truncate drop retain cursors why gc verify rebuild doctor dump; do
   has "--help lists $command" "  $command URL" "$out"
 done
-for command in append cat tail logs info truncate drop verify rebuild doctor dump; do
+for command in append cat tail logs info truncate drop retain cursors why gc verify rebuild doctor dump; do
   run $command --help
   if [ "$status" = 0 ] && [[ $out == *"usage: wp $command"* && $out == *"example:"*"wp $command"* ]]; then
     ok "$command --help has usage and an example"
@@ -119,6 +127,24 @@ fails "--window 0" 2 "--window" append "$root" a --window 0
 fails "--prop without =" 2 "KEY=VALUE" append "$root" a --prop k
 fails "--prop without a key" 2 "KEY=VALUE" append "$root" a --prop =v
 fails "--nul with --whole-file" 2 "exclude" append "$root" a --nul --whole-file
+fails "cat --prop without =" 2 "KEY=VALUE" cat "$root" a --prop k
+fails "info --metrics with --json" 2 "exclude" info "$root" --metrics --json
+fails "info --metrics of a log" 2 "--metrics" info "$root" a --metrics
+for bad in "" x 7 -1d 7x 1.5h; do
+  fails "retain --age '$bad'" 2 "--age" retain "$root" a --age "$bad"
+  fails "retain --hold-age '$bad'" 2 "--hold-age" retain "$root" a --hold-age "$bad"
+done
+for bad in "" x -1 10X 1.5G 99999999T; do
+  fails "retain --bytes '$bad'" 2 "--bytes" retain "$root" a --bytes "$bad"
+  fails "retain --hold-bytes '$bad'" 2 "--hold-bytes" retain "$root" a --hold-bytes "$bad"
+done
+fails "retain --none with another" 2 "--none" retain "$root" a --none --age 0s
+fails "cursors --drop without a name" 2 "name" cursors "$root" a --drop
+fails "cursors --commit without a name" 2 "name" cursors "$root" a --commit 1
+fails "cursors --commit with --drop" 2 "exclude" cursors "$root" a c --commit 1 --drop
+fails "cursors --commit -1" 2 "--commit" cursors "$root" a c --commit -1
+fails "gc with an option that is none" 2 "did you mean --dry-run?" gc "$root" --dry-rum
+fails "gc with a grace that is none" 2 "reclaim_grace_ms" gc "$root?reclaim_grace_ms=x"
 fails "truncate at LSN 0" 2 "no LSN" truncate "$root" a 0
 run cat "$root" a --jsno --json </dev/null
 holds "a usage error with --json is JSON" json_lines "$tmp/err"
@@ -127,7 +153,8 @@ same "with the code" '"kInvalid"' "$(field "$tmp/err" error)"
 # ---- nothing there: not found, and nothing is made
 
 for command in "cat $root a" "tail $root a" "tail -f $root a" "logs $root" "info $root" \
-  "info $root a" "truncate $root a 1" "drop $root a" "verify $root" "rebuild $root" \
+  "info $root a" "truncate $root a 1" "drop $root a" "verify $root" "rebuild $root" "why $root" \
+  "gc $root" "gc $root --dry-run" "retain $root a" "retain $root a --age 7d" "cursors $root a" \
   "dump $root root"; do
   # shellcheck disable=SC2086  # the words of the command
   fails "$command: not found" 1 "kNotFound" $command
@@ -248,7 +275,19 @@ same "its properties" '{"host": "web1", "eq": "a=b", "empty": ""}' "$(field "$tm
 same "bytes that are no text" '"/w==" "absent"' "$(field "$tmp/out" payload_base64 1) $(field "$tmp/out" payload 1)"
 same "text that needs escapes" '"\"\\\t"' "$(field "$tmp/out" payload 2)"
 same "no properties" '{}' "$(field "$tmp/out" props 3)"
-for command in "logs $root" "info $root" "info $root a" "tail $root a" "verify $root"; do
+run append "$root" some --quiet --prop host=web1 --prop kind=x < <(seq 3)
+run append "$root" some --quiet --prop host=web2 --prop kind=x < <(seq 4 6)
+run append "$root" some --quiet < <(echo 7)
+run cat "$root" some --prop host=web2
+same "cat --prop" "4|5|6|" "$(tr '\n' '|' <"$tmp/out")"
+run cat "$root" some --prop kind=x --prop host=web1 --lsn -n 2
+same "of several, those that have all" "1	1|2	2|" "$(tr '\n' '|' <"$tmp/out")"
+run cat "$root" some --prop kind=x --from 3 --to 4
+same "in a range" "3|4|" "$(tr '\n' '|' <"$tmp/out")"
+run cat "$root" some --prop kind=
+same "none has it" "0:" "$status:$out"
+for command in "logs $root" "info $root" "info $root a" "tail $root a" "verify $root" "why $root" \
+  "why $root a" "gc $root" "gc $root --dry-run" "retain $root a"; do
   # shellcheck disable=SC2086  # the words of the command
   run $command --json
   if [ "$status" = 0 ] && [ -n "$out" ] && json_lines "$tmp/out"; then
@@ -280,8 +319,13 @@ for part in "url " "root id " "format " "epoch " "objects " "stored bytes " "log
 done
 run info "$root" --json
 like "info --json: root id" '^"[0-9a-f]{32}"$' "$(field "$tmp/out" root_id)"
+run info "$root" --metrics
+same "info --metrics" 0 "$status"
+has "in Prometheus' text format" '# TYPE wp_' "$out"
+same "each sample with the root" "" "$(grep -v -e '^#' -e "root=\"file://$root\"" "$tmp/out")"
 run info "$root" a
 like "info of a log" 'first +1'$'\n''last +6'$'\n''entries +6' "$out"
+like "and its retention" 'retention +keeps everything' "$out"
 fails "info of a log that is not there" 1 "windows" info "$root" window
 fails "a log that is not there names the nearest" 1 "many" cat "$root" mani
 run --json
@@ -382,16 +426,98 @@ same "--meta" "0:appended 1 entries, first 8, last 8" "$status:$out"
 holds "names the SQLite file" test -s "$tmp/elsewhere.sqlite"
 fails "--meta needs a path" 2 "--meta" cat "$root" a --meta ""
 
-# ---- dump
+# ---- space: retain, cursors, why, gc
 
-# json_line KEY VALUE: the number of the first line of $tmp/out whose object has it; -1 for none.
-json_line() { python3 -c 'import json,sys
-for number, line in enumerate(open(sys.argv[1], encoding="utf-8")):
-    if str(json.loads(line).get(sys.argv[2])) == sys.argv[3]:
-        print(number)
-        break
-else:
-    print(-1)' "$tmp/out" "$1" "$2"; }
+space=$tmp/space
+quick="$space?reclaim_grace_ms=0&compact_share=0"
+for i in {1..12}; do head -c 3000 /dev/urandom | base64 -w0 | "$wp" append "$quick" a >/dev/null 2>&1; done
+echo b | "$wp" append "$quick" b >/dev/null 2>&1
+size_of() { (cd "$1" && find j s c -type f -printf '%s\n' 2>/dev/null) | awk '{ s += $1 } END { print s + 0 }'; }
+
+run retain "$space" a
+same "a log's retention at first" "log         a|age         no limit|bytes       no limit|cursors     no limit|hold-age    no limit|hold-bytes  no limit|" "$(tr '\n' '|' <"$tmp/out")"
+run retain "$space" a --age 7d --bytes 10G --cursors
+same "retain, as in the README" 0 "$status"
+like "says what holds now" 'age +7 d'$'\n''bytes +10737418240 \(10.0 GiB\)'$'\n''cursors +what all have passed goes' "$out"
+run retain "$space" a --json
+same "and keeps it" '"a" 604800000 10737418240 true 0 0' \
+  "$(field "$tmp/out" log) $(field "$tmp/out" age_ms) $(field "$tmp/out" bytes) $(field "$tmp/out" cursors) $(field "$tmp/out" hold_age_ms) $(field "$tmp/out" hold_bytes)"
+run info "$space" a
+like "info of the log says so" 'retention +age 7 d, bytes 10.0 GiB, cursors'$ "$out"
+run info "$space" a --json
+same "with --json too" '{"age_ms": 604800000, "bytes": 10737418240, "cursors": true, "hold_age_ms": 0, "hold_bytes": 0}' "$(field "$tmp/out" retention)"
+run retain "$space" a --cursors --hold-bytes 512K --hold-age 90s
+like "retain replaces what was said before" 'age +no limit'$'\n''bytes +no limit'$'\n''cursors +what all.*hold-age +1 min 30 s'$'\n''hold-bytes +524288 ' "$out"
+run retain "$space" a --none
+like "retain --none keeps everything" 'cursors +no limit' "$out"
+run retain "$space" a --age 0s --json
+same "an option alone is a change, also where it limits nothing" "0:false" "$status:$(field "$tmp/out" cursors)"
+fails "retain of a log that is not there" 1 "kNotFound" retain "$space" nosuch --age 7d
+run retain "$space" a --cursors
+
+run cursors "$space" a
+same "no cursors" "CURSOR  COMMITTED  BEHIND  BYTES  AGE  HOLDS" "$out"
+run cursors "$space" a fast --commit 10
+like "a commit makes the cursor" $'\n''fast +10 +2 +[0-9.]+ KiB +0.0 s +yes'$ "$out"
+run cursors "$space" a stuck --commit 2 --json
+same "with --json" '"stuck" 2 10 true' "$(field "$tmp/out" cursor) $(field "$tmp/out" committed) $(field "$tmp/out" entries_behind) $(field "$tmp/out" holds)"
+fails "a commit past the last entry" 2 "the last entry of a is 12" cursors "$space" a new --commit 13
+run cursors "$space" a
+same "makes no cursor" "CURSOR fast stuck" "$(awk '{ printf "%s%s", n++ ? " " : "", $1 }' "$tmp/out")"
+same "the list is aligned" 1 "$(awk '{ print length($0) }' "$tmp/out" | sort -u | wc -l)"
+run cursors "$space" a stuck
+same "a single one" 2 "$(wc -l <"$tmp/out")"
+fails "a cursor that is not there names the nearest" 1 "did you mean stuck?" cursors "$space" a stuk
+fails "nor is one that is not there dropped" 1 "kNotFound" cursors "$space" a nosuch --drop
+fails "a cursor's name with a slash" 2 "'/'" cursors "$space" a x/y --commit 1
+fails "cursors of a log that is not there" 1 "kNotFound" cursors "$space" nosuch
+
+run why "$space"
+same "why" 0 "$status"
+has "names the stuck cursor" "log a: cursor 'stuck' holds them, 10 entries behind; commit it, drop it, or limit how long" "$out"
+has "the log that nothing lets go" "log b: entries that nothing lets go; truncate it, or give it a retention" "$out"
+like "and adds up" $'\n'' *[0-9.]+ (B|KiB) +in all'$ "$out"
+same "in columns" 1 "$(awk 'match($0, / objects?  /) { print RSTART + RLENGTH }' "$tmp/out" | sort -u | wc -l)"
+run why "$space" --json
+n=$(json_line cursor stuck)
+same "why --json" '"cursor" "a" 10 10' "$(field "$tmp/out" why "$n") $(field "$tmp/out" log "$n") $(field "$tmp/out" objects "$n") $(field "$tmp/out" entries_behind "$n")"
+explained=$(python3 -c 'import json,sys; print(sum(json.loads(l)["bytes"] for l in open(sys.argv[1])))' "$tmp/out")
+stored=$(size_of "$space")
+holds "explains all $stored bytes: $explained" test $((stored - explained)) -ge 0 -a $((stored - explained)) -le 100
+run why "$space" b
+same "why of one log: a line and the sum" 2 "$(wc -l <"$tmp/out")"
+[[ $out != *stuck* ]] && ok "and nothing of others" || not_ok "and nothing of others" "$out"
+fails "why of a log that is not there" 1 "kNotFound" why "$space" nosuch
+
+before=$(find "$space" -path '*/[jsc]/*' -type f | wc -l)
+run gc "$quick" --dry-run
+same "gc --dry-run" 0 "$status"
+like "says what would expire" 'would be expired +2 entries' "$out"
+like "and what would be gathered" 'would be compacted +[0-9]+ objects?, ' "$out"
+same "and does none of it" "1 12" "$("$wp" info "$space" a --json >"$tmp/out"; field "$tmp/out" first) $(field "$tmp/out" durable)"
+run gc "$quick&compact_objects=4"
+like "gc says what it did" $'^expired    2 entries\ncompacted  [0-9]+ objects, [0-9.]+ KiB\nwritten    1 segment, [0-9.]+ KiB\ndeleted    [0-9]+ objects, [0-9.]+ KiB' "$out"
+run gc "$quick" --json
+same "gc --json" '0 0 false' "$(field "$tmp/out" entries_expired) $(field "$tmp/out" segments_written) $(field "$tmp/out" dry_run)"
+after=$(find "$space" -path '*/[jsc]/*' -type f | wc -l)
+holds "space was freed: $before objects, then $after" test "$after" -lt $((before / 2)) -a "$(size_of "$space")" -lt "$stored"
+same "what the cursors need is left" "3 12" "$("$wp" info "$space" a --json >"$tmp/out"; field "$tmp/out" first) $(field "$tmp/out" durable)"
+run cursors "$space" a stuck --drop
+same "a cursor is dropped" "dropped stuck" "$out"
+run cursors "$space" a fast --drop --json
+same "with --json" '"fast"' "$(field "$tmp/out" dropped)"
+run cursors "$space" a
+same "then it is gone" 1 "$(wc -l <"$tmp/out")"
+"$wp" retain "$space" a --bytes 6000 >/dev/null 2>&1
+run gc "$space"
+like "with the grace, what goes waits" 'waiting +[0-9]+ objects, .*wp why says for what' "$out"
+has "and why says for what" "kept for readers elsewhere until the writer's reclaim_grace" "$("$wp" why "$space")"
+run gc "$quick"
+run why "$space"
+[[ $out != *elsewhere* ]] && ok "without it, it goes at once" || not_ok "without it, it goes at once" "$out"
+holds "nothing was damaged" "$wp" verify "$space"
+
+# ---- dump
 
 printf 'a\nbb\n' | "$wp" append "$tmp/dump?linger_ms=1000" "first log" --prop k=v >/dev/null 2>&1
 seq 200000 | "$wp" append "$tmp/dump" second >/dev/null 2>&1

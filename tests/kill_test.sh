@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # `wp append` killed with -9 at any moment loses nothing that it acknowledged: every LSN it printed
 # is there with exactly its payload, no entry is torn, missing or there twice, and the next opening
-# goes on behind it. And a second writer on a root is refused at once, by the holder's pid.
+# goes on behind it. A writer that truncates, commits cursors and collects loses nothing either, and
+# leaves nothing behind. And a second writer on a root is refused at once, by the holder's pid.
 #
-#   WP_KILL_ROUNDS=300   how many times it is killed
-#   WP_KILL_SEED=N       the seed of a run to repeat
+#   WP_KILL_ROUNDS=300         how many times `wp append` is killed
+#   WP_SPACE_KILL_ROUNDS=200   how many times the one that truncates and collects is
+#   WP_KILL_SEED=N             the seed of a run to repeat
 . "$(dirname "$0")/lib.sh"
 
 rounds=${WP_KILL_ROUNDS:-300}
@@ -16,6 +18,16 @@ else
   fail "killed writers, seed $seed" "$tmp/kill.log"
 fi
 check "wp verify after all of it" "$wp" verify "$tmp/root"
+
+# ---- a writer that truncates and collects
+
+rounds=${WP_SPACE_KILL_ROUNDS:-200}
+if python3 tests/space_kill_rounds.py "$wp" "$build/helpers/space_worker" "$tmp/space" "$rounds" "$seed" >"$tmp/kill.log" 2>&1; then
+  cat "$tmp/kill.log"
+  passed=$((passed + rounds))
+else
+  fail "killed while collecting, seed $seed" "$tmp/kill.log"
+fi
 
 # ---- a second writer
 

@@ -31,6 +31,18 @@ news() { for i in 1 2 3 4 5; do echo "$(($1 + i)) news $i"; done; echo "$(($1 + 
 same "tail" "$(news 0)" "$(output tail "$tmp/tail")"
 same "tail shows only what is new" "$(news 6)" "$(output tail "$tmp/tail")"
 
+# ---- consumer
+
+same "a consumer handles what there is" "$(printf '1 a\n2 b\n3 c')" "$(output consumer "$tmp/work" mail a b c)"
+same "and later only what is new" "4 d" "$(output consumer "$tmp/work" mail d)"
+same "or nothing" "" "$(output consumer "$tmp/work" mail)"
+same "another one begins at the first entry that is left" "$(printf '1 a\n2 b\n3 c\n4 d')" \
+  "$(output consumer "$tmp/work" index)"
+same "one of them goes on" "5 e" "$(output consumer "$tmp/work" mail e)"
+check "collecting" "$wp" gc "$tmp/work"
+same "what both have passed is gone, and no more" "e" "$("$wp" cat "$tmp/work" work)"
+same "the slower one goes on where it was" "5 e" "$(output consumer "$tmp/work" index)"
+
 # ---- counter: killed at any moment, what it printed counts
 
 same "a counter begins at 0" 0 "$(output counter "$tmp/count" visits)"
