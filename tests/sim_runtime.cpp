@@ -84,6 +84,11 @@ void SimRuntime::note(std::string_view what) {
   if (lines_.size() > kLinesMax) lines_.pop_front();
 }
 
+void SimRuntime::count(std::string_view what) {
+  const auto it = counts_.find(what);
+  ++(it != counts_.end() ? it->second : counts_[std::string(what)]);
+}
+
 std::string SimRuntime::trace_text() const {
   std::string text;
   for (const std::string& line : lines_) text += line + '\n';
@@ -225,6 +230,7 @@ void SimRuntime::spawn(std::shared_ptr<SimMachine> machine, std::string name,
   auto actor = std::make_unique<Actor>();
   actor->name = std::move(name);
   actor->machine = std::move(machine);
+  actor->unwind = actor->machine->killed();
   Actor* const self = actor.get();
   actor->fiber = std::make_unique<Fiber>([self, body = std::move(body)] {
     if (self->unwind) return;

@@ -84,6 +84,10 @@ class SimRuntime {
   // The number of things that are to happen at a time: 0 on a world at rest.
   size_t timed() const { return timed_.size(); }
 
+  // How often something happened, for whoever wants to know what a history had in it.
+  void count(std::string_view what);
+  const std::map<std::string, uint64_t, std::less<>>& counts() const { return counts_; }
+
   [[noreturn]] void fail(std::string_view why);
 
  private:
@@ -131,6 +135,7 @@ class SimRuntime {
   uint64_t events_at_ = 0;  // events_ when time last went on
   uint64_t hash_ = 14695981039346656037ull;
   std::deque<std::string> lines_;
+  std::map<std::string, uint64_t, std::less<>> counts_;
   SimMachine* event_machine_ = nullptr;
   std::vector<std::shared_ptr<SimMachine>> machines_;
   std::map<TimeKey, Event> timed_;
