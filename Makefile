@@ -32,11 +32,13 @@ FUZZ_SRCS   := $(wildcard tests/fuzz/*.cpp)
 # The tests replay the fuzzers' corpus.
 TEST_SRCS   := $(wildcard tests/*.cpp) $(filter-out tests/fuzz/main.cpp,$(FUZZ_SRCS))
 BENCH_SRCS  := $(wildcard bench/*.cpp)
+SOAK_SRCS   := $(wildcard tests/soak/*.cpp tests/sim*.cpp) tests/fiber.cpp
+SOAK_SRCS   := $(filter-out %_test.cpp,$(SOAK_SRCS))
 SAMPLE_SRCS := $(wildcard samples/*.cpp)
 objs         = $(1:%.cpp=$(BUILD)/obj/%.o)
 LIB_OBJS    := $(call objs,$(LIB_SRCS))
 SAMPLES     := $(SAMPLE_SRCS:%.cpp=$(BUILD)/%)
-FORMATTED   := $(wildcard *.h *.cpp */*.h */*.cpp tests/fuzz/*.h tests/fuzz/*.cpp)
+FORMATTED   := $(wildcard *.h *.cpp */*.h */*.cpp tests/fuzz/*.h tests/fuzz/*.cpp tests/soak/*.cpp)
 
 .PHONY: all samples demo test unit fuzz model bench install format check-format clean help FORCE
 .DELETE_ON_ERROR:
@@ -90,10 +92,11 @@ $(BUILD)/libwp.so: $(LIB_OBJS) tools/wp.map $(BUILD)/sources
 	  -Wl,--version-script=tools/wp.map $(LIB_OBJS) $(LIBS) -o $@
 	@ln -sf $(@F) $(@D)/$(SONAME)
 
-PROGRAMS := $(BUILD)/wp $(BUILD)/tests $(BUILD)/bench
+PROGRAMS := $(BUILD)/wp $(BUILD)/tests $(BUILD)/bench $(BUILD)/soak
 $(BUILD)/wp: $(call objs,$(CLI_SRCS))
 $(BUILD)/tests: $(call objs,$(TEST_SRCS))
 $(BUILD)/bench: $(call objs,$(BENCH_SRCS))
+$(BUILD)/soak: $(call objs,$(SOAK_SRCS))
 # The tests bring a TLS server of their own.
 $(BUILD)/tests: private LIBS += -lssl
 $(PROGRAMS): $(BUILD)/libwp.a $(BUILD)/sources
@@ -102,7 +105,7 @@ $(PROGRAMS): $(BUILD)/libwp.a $(BUILD)/sources
 
 # libFuzzer brings its own main(). What the targets share with the tests needs no doctest.
 $(BUILD)/fuzz: $(call objs,$(FUZZ_SRCS) tests/format_samples.cpp tests/sim_store.cpp \
-                 tests/sim_runtime.cpp) $(BUILD)/libwp.a
+                 tests/sim_runtime.cpp tests/fiber.cpp) $(BUILD)/libwp.a
 	@echo "  LINK  $@"
 	$(Q)$(CXX) $(FLAGS) -fsanitize=fuzzer $(LDFLAGS) $^ $(LIBS) -o $@
 
@@ -113,7 +116,7 @@ $(SAMPLES): $(BUILD)/samples/%: $(BUILD)/obj/samples/%.o $(BUILD)/libwp.so
 	$(Q)$(CXX) $(FLAGS) $(LDFLAGS) $< -L$(BUILD) -lwp -Wl,-rpath,'$$ORIGIN/..' -o $@
 
 -include $(patsubst %.cpp,$(BUILD)/obj/%.d,$(LIB_SRCS) $(CLI_SRCS) $(TEST_SRCS) $(BENCH_SRCS) \
-           $(SAMPLE_SRCS) tests/fuzz/main.cpp)
+           $(SAMPLE_SRCS) $(SOAK_SRCS) tests/fuzz/main.cpp)
 
 # Debian packages that are missing. `make install` names them but installs none.
 $(BUILD)/deps-%: tools/deps.sh

@@ -67,7 +67,7 @@ class Checker {
   void read_whole(LogId id, const std::vector<Entry>& entries, const Sure& since);
   // The logs that there are, for one who must see what is in `since`.
   void logs_there(const std::set<LogId>& ids, const Sure& since);
-  void cursor_at(LogId id, Lsn committed, Lsn first, const Sure& since);
+  void cursor_at(LogId id, Lsn committed, Lsn first_min, Lsn first_max, const Sure& since);
   // At the end, when everything that is left was read.
   void at_the_end();
 

@@ -109,6 +109,7 @@ class Simulation::Run {
   void outcome(Session& session, LogId id, const std::string& text, const Result<Lsn>& result);
   void note_error(Session& session, const Status& status);
   void check_log(Session& session, const Log& log);
+  void check_cursors(const Log& log, const Checker::Sure& since);
   void read_must(const Log& log, const Checker::Sure& since);
 
   void follower(const std::shared_ptr<SimMachine>& home);
@@ -237,9 +238,7 @@ void Simulation::Run::check_opening(Session& session) {
   for (const LogInfo& info : *logs) {
     const auto log = session.site->find(info.name);
     if (!log.ok() || log->info().id != info.id) continue;
-    for (const CursorInfo& cursor : log->cursors()) {
-      checker_.cursor_at(info.id, cursor.committed, log->info().lsn_first, session.since);
-    }
+    check_cursors(*log, session.since);
     check_log(session, *log);
   }
 }
@@ -525,6 +524,15 @@ void Simulation::Run::check_log(Session& session, const Log& log) {
   if (entries) checker_.read_whole(id, *entries, session.since);
 }
 
+void Simulation::Run::check_cursors(const Log& log, const Checker::Sure& since) {
+  const Lsn first = log.info().lsn_first;
+  const auto cursors = log.cursors();
+  const LogInfo info = log.info();
+  for (const CursorInfo& cursor : cursors) {
+    checker_.cursor_at(info.id, cursor.committed, first, info.lsn_first, since);
+  }
+}
+
 void Simulation::Run::read_must(const Log& log, const Checker::Sure& since) {
   const LogId id = log.info().id;
   const auto entries = try_read(log);
@@ -642,9 +650,7 @@ void Simulation::Run::read_all(Site& site) {
     const auto log = site->find(info.name);
     if (!need(log.status(), "find a log")) continue;
     read_must(*log, checker_.sure());
-    for (const CursorInfo& cursor : log->cursors()) {
-      checker_.cursor_at(info.id, cursor.committed, info.lsn_first, checker_.sure());
-    }
+    check_cursors(*log, checker_.sure());
   }
 }
 
