@@ -10,14 +10,18 @@ namespace wp {
 namespace {
 
 // Reads a whole log; nothing if an error came in between, which is allowed while things go wrong.
-std::optional<std::vector<Entry>> try_read(const Log& log) {
+std::optional<std::vector<Entry>> try_read(const Log& log, Status* why = nullptr) {
+  const auto failed = [&](const Status& status) {
+    if (why != nullptr) *why = status;
+    return std::nullopt;
+  };
   auto reader = log.read();
-  if (!reader.ok()) return std::nullopt;
+  if (!reader.ok()) return failed(reader.status());
   std::vector<Entry> entries;
   for (;;) {
     auto next = reader->next(Duration{20'000});
     if (!next.ok()) {
-      if (next.code() != Code::kTruncated) return std::nullopt;
+      if (next.code() != Code::kTruncated) return failed(next.status());
       entries.clear();  // what was read before is a prefix that others have seen
       continue;
     }
@@ -520,8 +524,13 @@ void Simulation::Run::note_error(Session& session, const Status& status) {
 void Simulation::Run::check_log(Session& session, const Log& log) {
   did("read");
   const LogId id = log.info().id;
-  const auto entries = try_read(log);
+  Status why;
+  const auto entries = try_read(log, &why);
   if (entries) checker_.read_whole(id, *entries, session.since);
+  // Objects may be gone under an owner that was taken over, or a follower that sleeps.
+  if (!entries && why.message().find("the view does not know") != std::string::npos) {
+    checker_.fail("lost from the view: " + why.to_string(), id);
+  }
 }
 
 void Simulation::Run::check_cursors(const Log& log, const Checker::Sure& since) {
@@ -535,9 +544,10 @@ void Simulation::Run::check_cursors(const Log& log, const Checker::Sure& since) 
 
 void Simulation::Run::read_must(const Log& log, const Checker::Sure& since) {
   const LogId id = log.info().id;
-  const auto entries = try_read(log);
+  Status why;
+  const auto entries = try_read(log, &why);
   if (entries) checker_.read_whole(id, *entries, since);
-  if (!entries) checker_.fail("cannot be read", id);
+  if (!entries) checker_.fail("cannot be read: " + why.to_string(), id);
 }
 
 // ----------------------------------------------------------------------------------- followers
