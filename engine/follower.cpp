@@ -129,13 +129,20 @@ Status Follower::walk(bool check_ground, bool* news) {
 
 // kNotFound: the ground is what it was.
 Status Follower::go_on_if_behind(Walker& walker) {
-  auto keys = walker.checkpoints();
-  if (!keys) return keys.status();
   const Status same(Code::kNotFound, "no checkpoint is ahead");
-  if (keys->empty()) return same;
-  auto is_behind = behind(walker, keys->front());
-  if (!is_behind) return is_behind.status();
-  return *is_behind ? go_on_from_checkpoint(walker, *keys) : same;
+  for (std::string gone;;) {
+    auto keys = walker.checkpoints();
+    if (!keys) return keys.status();
+    if (keys->empty()) return same;
+    auto is_behind = behind(walker, keys->front());
+    if (is_behind && !*is_behind) return same;
+    const Status moved =
+        is_behind ? go_on_from_checkpoint(walker, *keys) : is_behind.status();
+    // One that was deleted since it was listed: then there are newer ones.
+    const bool not_there = moved.code() == Code::kCorrupt || moved.code() == Code::kNotFound;
+    if (!not_there || gone == keys->front()) return moved;
+    gone = keys->front();
+  }
 }
 
 // Whether the newest checkpoint is past where the ledger stands, or there with another digest.

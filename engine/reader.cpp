@@ -397,7 +397,8 @@ Status Reader::Impl::plan() {
     auto run = run_at(from);
     if (!run) return loads_.empty() ? run.status() : Status();
     if (!*run) {
-      if (!loads_.empty() || from < log_->lsn_first) return {};
+      // Or it went just now: the next look says so.
+      if (!loads_.empty() || from < log_->lsn_first || log_->dropped) return {};
       return Status(Code::kCorrupt, "read log " + log_->name +
                                         ": the view does not know where LSN " +
                                         std::to_string(from) + " is; rebuild=true builds it anew");

@@ -201,7 +201,7 @@ void Writer::add_done(Done done, Lsn lsn) {
 
 Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloads,
                            const AppendOptions& options, bool durable, Done done) {
-  const Bytes properties = encoded_properties(options.properties);
+  Bytes properties = encoded_properties(options.properties);
   uint64_t bytes = 0;  // as the limit counts them
   uint64_t each = 0;
   for (const Property& property : options.properties) {
@@ -225,6 +225,8 @@ Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloa
   if (!has_room(encoded)) {
     Status status = wait_for_room(lock, *log, encoded, options.at_limit, deadline);
     if (!status.ok()) return status;
+    // A simulated wait runs others on this thread, which may have appended as well.
+    properties = encoded_properties(options.properties);
   }
   const bool first = open_->empty();
   begin_batch_if_empty();
