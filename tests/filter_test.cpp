@@ -351,6 +351,7 @@ TEST_CASE("damage in a block that cannot match is in nobody's way, and elsewhere
   Options options = root.options();
   options.block_bytes = 4u << 10;
   options.compression_level = 0;
+  options.linger = Duration{10'000};  // all in one fragment
   {
     const auto wal = root.open(options);
     Log log = log_of(*wal, "a");
