@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "engine/format.h"
+#include "engine/bug.h"
 #include "engine/ram.h"
 #include "engine/sync.h"
 #include "engine/view.h"
@@ -113,7 +114,8 @@ class Ledger {
   // ---- the journal
 
   bool fits(const SlotHeader& header) const {
-    return header.root == head_.root_id && header.slot == head_.next && header.prev == head_.last;
+    return header.root == head_.root_id && header.slot == head_.next &&
+           (header.prev == head_.last || WP_BUG(5));
   }
   // A slot that fits. On an error nothing has changed; kCorrupt: it contradicts what is known.
   Status apply(const SlotHeader& header, const Digest& digest, const SlotIndex& index);

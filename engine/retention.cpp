@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "engine/bug.h"
+
 namespace wp {
 namespace {
 
@@ -61,7 +63,7 @@ Result<Verdict> judge(View& view, const LogRow& log) {
       if (!run) return run.status();
       if (*run) bytes_behind = log.bytes_end - (*run)->bytes_begin;
     }
-    if (!cursor_holds(log, cursor, bytes_behind)) continue;
+    if (!cursor_holds(log, cursor, bytes_behind) || WP_BUG(21)) continue;
     if (!verdict.holder.empty() && from >= held_from) continue;
     verdict.holder = cursor.name;
     verdict.holder_from = held_from = from;
