@@ -44,7 +44,7 @@ HELPERS     := $(HELPER_SRCS:tests/%.cpp=$(BUILD)/%)
 FORMATTED   := $(wildcard *.h *.cpp */*.h */*.cpp tests/fuzz/*.h tests/fuzz/*.cpp \
                  tests/helpers/*.cpp tests/soak/*.cpp)
 
-.PHONY: all samples demo test unit fuzz model bench install format check-format clean help FORCE
+.PHONY: all samples demo test unit fuzz soak mutants model bench install format check-format clean help FORCE
 .DELETE_ON_ERROR:
 
 all: $(BUILD)/libwp.a $(BUILD)/libwp.so $(if $(CLI_SRCS),$(BUILD)/wp)
@@ -57,6 +57,8 @@ help:
 	@echo "make test          everything that is tested; the last line counts it"
 	@echo "make unit          of that, only the C++ tests"
 	@echo "make fuzz          each decoder against made-up input; SECONDS=60 for each, TARGETS=..."
+	@echo "make soak          the simulation with ever new seeds; SECONDS=60, or as long as you like"
+	@echo "make mutants       deliberate bugs, and how soon the simulation finds each (BUGS=...)"
 	@echo "make model         the protocol, in every order of events (docs/MODEL.md); LARGE=1 for more"
 	@echo "make bench         measurements; ARGS=... goes to the program"
 	@echo "make samples       the programs of samples/, in $(BUILD)/samples/"
@@ -96,11 +98,15 @@ $(BUILD)/libwp.so: $(LIB_OBJS) tools/wp.map $(BUILD)/sources
 	  -Wl,--version-script=tools/wp.map $(LIB_OBJS) $(LIBS) -o $@
 	@ln -sf $(@F) $(@D)/$(SONAME)
 
-PROGRAMS := $(BUILD)/wp $(BUILD)/tests $(BUILD)/bench $(BUILD)/soak
+PROGRAMS := $(BUILD)/wp $(BUILD)/tests $(BUILD)/bench $(BUILD)/soak \
+            $(BUILD)/mutant_tests
 $(BUILD)/wp: $(call objs,$(CLI_SRCS))
 $(BUILD)/tests: $(call objs,$(TEST_SRCS))
 $(BUILD)/bench: $(call objs,$(BENCH_SRCS))
 $(BUILD)/soak: $(call objs,$(SOAK_SRCS))
+# What of the tests `make mutants` needs.
+$(BUILD)/mutant_tests: $(call objs,tests/main.cpp tests/directory_crash_test.cpp \
+                         tests/store_contract.cpp)
 # The tests bring a TLS server of their own.
 $(BUILD)/tests: private LIBS += -lssl
 $(PROGRAMS): $(BUILD)/libwp.a $(BUILD)/sources
@@ -139,7 +145,7 @@ $(BUILD)/deps-test $(BUILD)/deps-check $(BUILD)/deps-fuzz $(BUILD)/deps-servers:
 demo: $(BUILD)/wp
 	@samples/demo.sh $(BUILD)/wp
 
-test: all samples $(HELPERS) $(BUILD)/tests | $(BUILD)/deps-test $(BUILD)/deps-servers
+test: all samples $(HELPERS) $(BUILD)/tests $(BUILD)/soak | $(BUILD)/deps-test $(BUILD)/deps-servers
 	@tests/run.sh $(BUILD)
 
 unit: $(BUILD)/tests
@@ -149,6 +155,14 @@ SECONDS ?= 60
 fuzz:
 	@$(MAKE) SAN=fuzzer CXX=clang++-14 BUILD=build-fuzz build-fuzz/fuzz
 	@tests/fuzz/run.sh build-fuzz/fuzz $(SECONDS) $(TARGETS)
+
+soak: $(BUILD)/soak
+	@$(BUILD)/soak for $(SECONDS)
+
+# The engine with deliberate bugs, and how soon each is found (docs/PROOF.md).
+mutants:
+	@$(MAKE) BUILD=build-bugs CPPFLAGS=-DWP_BUGS build-bugs/soak build-bugs/mutant_tests
+	@build-bugs/soak mutants $(BUGS)
 
 model: | $(BUILD)/deps-model
 	@model/run.sh $(BUILD)/model

@@ -6,6 +6,7 @@
 #include <optional>
 #include <type_traits>
 
+#include "engine/bug.h"
 #include "engine/settings.h"
 
 namespace wp {
@@ -189,7 +190,7 @@ void write_log(const LogRow& log, Sink& sink, bool* upkeep) {
   put_text(sink.rows(), log.name);
   write(sink.rows(), log);
   sink.row_ended();
-  if (log.settings.empty()) return;
+  if (log.settings.empty() || WP_BUG(31)) return;
   *upkeep = true;
   put_fixed<uint8_t>(sink.rows(), kSettings);
   put_settings(sink.rows(), log.settings);

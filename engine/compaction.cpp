@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "engine/bug.h"
 #include "engine/status.h"
 #include "engine/writer.h"
 
@@ -464,9 +465,11 @@ void CompactionJob::put() {
   core_.store->put_if_absent(
       slot_key(name_), object_, Cause::kCompact,
       [self = shared_from_this()](const StoreStatus& status) { self->put_done(status); });
+  if (WP_BUG(13)) publish();
 }
 
 void CompactionJob::put_done(const StoreStatus& status) {
+  if (WP_BUG(13)) return;
   {
     MutexLock lock(mutex_);
     outcome_.leftover = slot_key(name_);  // until it is published

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/bug.h"
 #include "engine/settings.h"
 
 namespace wp {
@@ -70,7 +71,7 @@ bool parse_object_key(std::string_view prefix, std::string_view key, SlotId* slo
 
 std::string epoch_prefix(const SlotId& slot) {
   return std::string(is_segment(slot.seq) ? kSegmentPrefix : kJournalPrefix) +
-         hex_number(slot.epoch, 8) + "-" + hex_number(slot.owner, 16) + "/";
+         hex_number(slot.epoch, 8) + "-" + hex_number(WP_BUG(24) ? 0 : slot.owner, 16) + "/";
 }
 
 std::string slot_key(const SlotId& slot) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/bug.h"
+
 namespace wp {
 
 void Ledger::begin(const ViewHead& head, View* view) {
@@ -308,6 +310,10 @@ void Ledger::apply_truncate(const Record& record) {
          state->recent.front().lsn_first + state->recent.front().count <= row.lsn_first) {
     state->recent.pop_front();
   }
+  if (WP_BUG(8) && row.lsn_first == row.lsn_next) {
+    row.lsn_first = row.lsn_next = 1;
+    state->lsn_given = state->lsn_durable = 0;
+  }
   state->lsn_first = row.lsn_first;
   touch(*state);
   if (state->readers_waiting != 0) state->news.notify_all();
@@ -323,6 +329,7 @@ void Ledger::apply_drop(const Record& record) {
   changed_.erase(state->id);
   dropped_.push_back(state->id);
   bytes_let_go_ += state->row.bytes_end - state->row.bytes_begin;
+  if (WP_BUG(19) && record.log + 1 == head_.log_id_next) --head_.log_id_next;
   --head_.logs;
   if (state->readers_waiting != 0) state->news.notify_all();
 }

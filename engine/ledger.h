@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/bug.h"
 #include "engine/format.h"
 #include "engine/ram.h"
 #include "engine/sync.h"
@@ -115,7 +116,8 @@ class Ledger {
   // ---- the journal
 
   bool fits(const SlotHeader& header) const {
-    return header.root == head_.root_id && header.slot == head_.next && header.prev == head_.last;
+    return header.root == head_.root_id && header.slot == head_.next &&
+           (header.prev == head_.last || WP_BUG(5));
   }
   // A slot that fits. On an error nothing has changed; kCorrupt: it contradicts what is known.
   Status apply(const SlotHeader& header, const Digest& digest, const SlotIndex& index);

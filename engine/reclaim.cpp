@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/bug.h"
 #include "engine/status.h"
 #include "engine/writer.h"
 
@@ -73,6 +74,7 @@ void ReclaimJob::forget() {
   Record record;
   record.type = RecordType::kForget;
   record.objects = ranges_of(rows_);
+  if (WP_BUG(17)) ++record.objects.back().count;
   for (const SlotRow& row : rows_) record.segment.bytes += row.bytes;
   outcome_.objects += rows_.size();
   outcome_.bytes += record.segment.bytes;
@@ -149,7 +151,8 @@ Result<bool> ReclaimJob::is_leftover(const std::string& key, Epoch mine, const S
   if (*owner == 0) return false;  // an epoch that the view does not know
   if (*owner != slot.owner) return true;
   // Of our own what is new is under way, or will be.
-  if (slot.epoch == mine && (segment || slot.seq >= checkpoint.seq)) return false;
+  const bool new_slot = !segment && slot.seq >= checkpoint.seq;
+  if (slot.epoch == mine && (new_slot || (segment && !WP_BUG(16)))) return false;
   auto rows = core_.view->slots(slot.epoch, slot.seq, 1);
   if (!rows) return core_.of_view(rows.status());
   return rows->empty() || rows->front().epoch != slot.epoch || rows->front().seq != slot.seq;

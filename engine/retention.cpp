@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "engine/bug.h"
+
 namespace wp {
 namespace {
 
@@ -65,9 +67,8 @@ Result<Verdict> judge(View& view, const LogRow& log) {
     const Lsn from = std::max(cursor.committed + 1, log.lsn_first);
     auto next = run_at(view, log, from);
     if (!next) return next.status();
-    if (!cursor_holds(log.settings.retention, lag_of(log, cursor, *next ? &**next : nullptr))) {
-      continue;
-    }
+    const Lag lag = lag_of(log, cursor, *next ? &**next : nullptr);
+    if (!cursor_holds(log.settings.retention, lag) || WP_BUG(21)) continue;
     if (!verdict.holder.empty() && from >= held_from) continue;
     verdict.holder = cursor.name;
     verdict.holder_from = held_from = from;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/bug.h"
+
 namespace wp {
 
 std::string SegmentBuilder::add(const RunRow& row, const SegmentSource& source) {
@@ -56,6 +58,7 @@ void SegmentBuilder::pack(const Gathered& from, uint32_t block_bytes, int level)
   const Bytes bytes = from.bytes;
   size_t at = 0;
   for (const CopiedEntry& entry : from.entries) {
+    if (WP_BUG(14) && run.count != 0 && &entry == &from.entries.back()) break;
     if (!block_.empty() && block_.size() + entry.bytes > block_bytes) close_block(level);
     if (run.pieces == 0 || block_.empty()) {
       Piece& piece = index_.pieces.emplace_back();

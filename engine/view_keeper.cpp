@@ -4,6 +4,7 @@
 #include <sstream>
 #include <vector>
 
+#include "engine/bug.h"
 #include "engine/checkpoint.h"
 #include "engine/maintenance.h"
 #include "engine/status.h"
@@ -198,14 +199,15 @@ bool ViewKeeper::may_go(const SlotRow& row) {
   const auto epoch = core_.view->epoch(row.epoch);
   if (!epoch || !*epoch) return false;
   const bool is_fence = (*epoch)->ended && (*epoch)->fence == row.seq;
-  return !is_fence || (*epoch)->closed;
+  return !is_fence || (*epoch)->closed || WP_BUG(3);
 }
 
 // What nobody needs as of this checkpoint, and so as of all later ones.
 Status ViewKeeper::note_dead(const ViewHead& head) {
   ObjectId at;
   for (;;) {
-    auto rows = core_.view->unused(at.epoch, at.seq, kPage);
+    auto rows = WP_BUG(15) ? core_.view->slots(at.epoch, at.seq, kPage)
+                           : core_.view->unused(at.epoch, at.seq, kPage);
     if (!rows) return core_.of_view(rows.status());
     ViewDelta delta;
     delta.head = head;
@@ -292,9 +294,12 @@ ViewKeeper::Kept ViewKeeper::kept() const {
   const Checkpoint& older = stored_[stored_.size() - 2];
   kept.older = older.key;
   kept.dead_max = older.slots;
+  const uint64_t most = WP_BUG(9)    ? core_.ledger.head().slots
+                        : WP_BUG(10) ? stored_.back().slots
+                                     : older.slots;
   for (const Checkpoint& each : stored_) {
-    if (age_of(each) < core_.options.reclaim_grace) break;
-    kept.ripe_max = std::min(each.slots, older.slots);
+    if (age_of(each) < core_.options.reclaim_grace && !WP_BUG(11)) break;
+    kept.ripe_max = WP_BUG(9) ? most : std::min(each.slots, most);
   }
   return kept;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/bug.h"
 #include "engine/cursors.h"
 #include "engine/ephemeral.h"
 #include "engine/status.h"
@@ -232,7 +233,10 @@ Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloa
   begin_batch_if_empty();
   const int64_t wall_ms = first ? open_->time_base_ms : core_.runtime->wall_ms();
   const Lsn lsn = log->lsn_given + 1;
-  for (const Bytes& payload : payloads) gather_entry(*log, log, properties, payload, wall_ms);
+  for (const Bytes& payload : payloads) {
+    gather_entry(*log, log, properties, payload, wall_ms);
+    if (WP_BUG(25) && &payload != &payloads.back()) close_open(), begin_batch_if_empty();
+  }
   if (!properties.empty()) open_->has_properties = true;
   // As runs count them, so that what is appended and what becomes durable can be compared.
   const uint64_t stored = bytes + payloads.size() * (properties.size() - each);
@@ -493,7 +497,7 @@ Status Writer::flush(std::optional<Duration> timeout) {
   if (!open_->empty()) {
     open_->wanted = true;
     batch = open_;
-  } else if (!line_.empty()) {
+  } else if (!line_.empty() && !WP_BUG(29)) {
     batch = line_.back();
   } else {
     return {};
@@ -523,7 +527,7 @@ Status Writer::store(MutexLock& lock, Record change, const LogStatePtr& log) {
 }
 
 Status Writer::truncate(const LogStatePtr& log, Lsn upto) {
-  Record change{RecordType::kTruncate, log->id, "", upto + 1, 0};
+  Record change{RecordType::kTruncate, log->id, "", WP_BUG(18) ? upto + 2 : upto + 1, 0};
   bool stored = false;
   {
     MutexLock lock(core_.mutex);
@@ -727,7 +731,7 @@ void Writer::acknowledge(Work& work) {
                           "append to " + core_.url + ": slot " + slot_key(batch.header.slot) +
                               " is another's; another opener took the root over: find out who, "
                               "then reopen");
-      return fail_locked(fenced, fenced);
+      return fail_locked(WP_BUG(27) ? Status() : fenced, fenced);
     }
     if (batch.state == Batch::State::kUnreadable) {
       const Status unreadable(Code::kCorrupt,
@@ -744,8 +748,12 @@ void Writer::acknowledge(Work& work) {
                                          ", which may have been ours; reopen and look"),
           Status(Code::kFenced, what + "; reopen"));
     }
+    const bool early = WP_BUG(7) && batch.state == Batch::State::kPutting;
+    if (early) (void)core_.ledger.apply(batch.header, batch.digest, batch.index);
     if (batch.state != Batch::State::kStored) return;
-    const Status applied = core_.ledger.apply(batch.header, batch.digest, batch.index);
+    const bool known = WP_BUG(7) && core_.ledger.head().last.slot == batch.header.slot;
+    const Status applied =
+        known ? Status() : core_.ledger.apply(batch.header, batch.digest, batch.index);
     if (!applied.ok()) {
       const Status broken(Code::kInternal, "acknowledge slot " + slot_key(batch.header.slot) +
                                                ": " + applied.message() +
@@ -833,6 +841,10 @@ void Writer::seal_batch(const BatchPtr& batch) {
 }
 
 void Writer::put(const BatchPtr& batch) {
+  if (WP_BUG(6) && batch->tries > 1) {
+    ++batch->header.time_base_ms;
+    encode_header(batch->header, batch->body->data());
+  }
   core_.store->put_if_absent(slot_key(batch->header.slot), batch->body, Cause::kFlush,
                              [this, batch](StoreStatus status) { put_done(batch, status); });
 }
@@ -841,11 +853,12 @@ void Writer::put_done(const BatchPtr& batch, const StoreStatus& status) {
   {
     MutexLock lock(core_.mutex);
     if (batch->finished || batch->state != Batch::State::kPutting) return;
-    if (status.ok()) {
+    if (status.ok() || (WP_BUG(22) && status.answer == Answer::kUnknown)) {
       batch->state = Batch::State::kStored;
       last_answer_ = {};
+      if (WP_BUG(1)) batch->finished = true, batch->changed.notify_all();
     } else if (status.answer == Answer::kExists) {
-      batch->state = Batch::State::kExists;
+      batch->state = WP_BUG(2) ? Batch::State::kStored : Batch::State::kExists;
       batch->failures = 0;
     } else if (status.answer != Answer::kCancelled) {
       retry_later(*batch, Batch::State::kReady, status);
@@ -950,6 +963,7 @@ Status Writer::close(TimePoint deadline) {
   MutexLock lock(core_.mutex);
   if (!failed_.ok()) return failed_;
   record_created();
+  if (WP_BUG(20)) core_.cursors->forget();
   record_commits();
   closing_ = true;
   room_.notify_all();

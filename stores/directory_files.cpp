@@ -15,6 +15,7 @@
 #include <new>
 #include <utility>
 
+#include "engine/bug.h"
 #include "stores/keys.h"
 
 namespace wp {
@@ -396,6 +397,7 @@ DirectoryFiles::Error DirectoryFiles::sync_dir(Dir& dir) {
   if (!options_.sync) return {};
   timespec now{};
   clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  if (WP_BUG(26)) return {};
   if (const int code = sync_dir_fd(dir.fd.get()); code != 0) return {code, "fsync the directory"};
   const int64_t covered = nanoseconds(now) - kCoverMarginNs;
   int64_t before = dir.covered_ns.load(std::memory_order_relaxed);

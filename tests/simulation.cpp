@@ -70,7 +70,7 @@ class Simulation::Run {
  private:
   // What append_async was told, and is to be told, in one opening.
   struct Callbacks {
-    std::set<std::string> waiting;
+    std::map<std::string, std::pair<LogId, Lsn>> waiting;
     std::map<LogId, Lsn> last;
   };
   // An actor's own open root. The actor lives on a home machine that is never paused; the engine
@@ -78,7 +78,7 @@ class Simulation::Run {
   struct Session {
     Site site;
     bool fenced = false;
-    Checker::Sure since;      // what the opening must know
+    Checker::Sure since;              // what the opening must know
     std::map<LogId, size_t> cursors;  // that it has, and how many commits there were at its last
     std::shared_ptr<Callbacks> callbacks = std::make_shared<Callbacks>();
   };
@@ -339,8 +339,12 @@ void Simulation::Run::operate(Session& session, SimRandom& random) {
   if (what < 10) {
     did("flush");
     const auto commits = session.cursors;
+    const auto before = session.callbacks->waiting;
     const Status status = engine.flush(Duration{static_cast<int64_t>(random.below(20'000))});
     if (!status.ok()) return note_error(session, status);
+    for (const auto& [text, place] : before) {
+      checker_.acknowledged(place.first, place.second, text);
+    }
     for (const auto& [id, count] : commits) checker_.flushed(id, count);
     return;
   }
@@ -379,7 +383,7 @@ void Simulation::Run::append_many(Session& session, Log& log, const AppendOption
   const uint64_t count = random.between(1, 40);
   for (uint64_t i = 0; i < count; ++i) {
     const std::string text = checker_.new_text(log.name(), random.below(900));
-    session.callbacks->waiting.insert(text);
+    session.callbacks->waiting[text] = {id, 0};
     const auto lsn = log.append_async(
         as_bytes(text),
         [this, id, text, callbacks = session.callbacks](Result<Lsn> result) {
@@ -392,7 +396,12 @@ void Simulation::Run::append_many(Session& session, Log& log, const AppendOption
           told(id, text, result);
         },
         options);
-    if (lsn.ok()) continue;
+    if (lsn.ok()) {
+      // Unless it was told already.
+      const auto waits = session.callbacks->waiting.find(text);
+      if (waits != session.callbacks->waiting.end()) waits->second.second = *lsn;
+      continue;
+    }
     session.callbacks->waiting.erase(text);
     note_error(session, lsn.status());
     if (lsn.code() == Code::kFenced) checker_.fenced(text);
@@ -513,8 +522,8 @@ void Simulation::Run::note_error(Session& session, const Status& status) {
     if (!session.fenced) sim_.count("seen: an owner fenced");
     session.fenced = true;
   }
-  const Code unexpected[] = {Code::kInternal, Code::kCorrupt, Code::kRolledBack,
-                             Code::kUnsupported, Code::kInvalid};
+  const Code unexpected[] = {Code::kInternal, Code::kCorrupt, Code::kRolledBack, Code::kUnsupported,
+                             Code::kInvalid};
   if (std::find(std::begin(unexpected), std::end(unexpected), status.code()) !=
       std::end(unexpected)) {
     checker_.fail("unexpected error " + status.to_string());
@@ -537,6 +546,10 @@ void Simulation::Run::check_cursors(const Log& log, const Checker::Sure& since) 
   const Lsn first = log.info().lsn_first;
   const auto cursors = log.cursors();
   const LogInfo info = log.info();
+  const auto sure = since.commits.find(info.id);
+  if (cursors.empty() && sure != since.commits.end() && sure->second != 0) {
+    checker_.fail("a cursor is missing", info.id);
+  }
   for (const CursorInfo& cursor : cursors) {
     checker_.cursor_at(info.id, cursor.committed, first, info.lsn_first, since);
   }
@@ -709,8 +722,8 @@ void Simulation::Run::nothing_left_behind(Site& site) {
   uint64_t bytes = 0, stored = 0;
   for (const Holding& holding : *held) {
     bytes += holding.bytes;
-    const bool goes = holding.why == Holding::Why::kCheckpoint ||
-                      holding.why == Holding::Why::kGrace;
+    const bool goes =
+        holding.why == Holding::Why::kCheckpoint || holding.why == Holding::Why::kGrace;
     if (goes && holding.objects >= 12) checker_.fail("a pass left much that nobody needs");
   }
   for (const std::string& key : world_.bucket->keys()) {

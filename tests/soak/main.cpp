@@ -1,6 +1,6 @@
 // Runs the randomised simulation by itself: many seeds side by side, for some time, or one of them
-// again. Each worker is a process, so that a crash or a hang in the middle of a history is a failure
-// like any other, and is known by its seed.
+// again. Each worker is a process, so that a crash or a hang in the middle of a history is a
+// failure like any other, and is known by its seed.
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -10,7 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <random>
@@ -19,7 +19,6 @@
 #include <thread>
 #include <vector>
 
-#include "engine/bug.h"
 #include "tests/simulation.h"
 
 namespace wp {
@@ -250,7 +249,8 @@ int run(uint64_t count, uint64_t first) {
               static_cast<unsigned long long>(ran), seconds_since(begin),
               static_cast<double>(count_of(counts, "virtual ms")) / 3.6e6,
               static_cast<unsigned long long>(count_of(counts, "acknowledged")));
-  for (const char* kind : {"did:", "fault:", "seen:"}) print_counts(counts, std::string(kind) + " ");
+  for (const char* kind : {"did:", "fault:", "seen:"})
+    print_counts(counts, std::string(kind) + " ");
   if (ran + failures < count) failures = count - ran;
   std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(count - failures),
               static_cast<unsigned long long>(failures));
@@ -276,7 +276,8 @@ int soak(double seconds, uint64_t first) {
         told_at = now;
         const auto ran = static_cast<double>(count_of(counts, "histories"));
         std::printf("%6.0f s: %.0f seeds, %.1f a second, %.1f virtual hours, %llu acknowledged\n",
-                    now, ran, ran / now, static_cast<double>(count_of(counts, "virtual ms")) / 3.6e6,
+                    now, ran, ran / now,
+                    static_cast<double>(count_of(counts, "virtual ms")) / 3.6e6,
                     static_cast<unsigned long long>(count_of(counts, "acknowledged")));
         for (const char* kind : {"did:", "fault:", "seen:"}) {
           print_counts(counts, std::string(kind) + " ");
@@ -385,7 +386,107 @@ int replay(uint64_t seed, const std::vector<std::string>& options) {
   return wrong.empty() ? 0 : 1;
 }
 
-#include "tests/soak/mutants.inc"
+// ----------------------------------------------------------------------------------- mutants
+
+struct Bug {
+  int number;
+  const char* what;
+  const char* found_by = nullptr;  // a test case of the C++ tests, where the simulation cannot
+};
+
+constexpr Bug kBugs[] = {
+    {1, "an append is acknowledged before those in front of it"},
+    {2, "\"exists\" is taken as mine, unread"},
+    {3, "a fence behind a crashed owner is deleted"},
+    {4, "an opener does not list the checkpoints again behind its fence"},
+    {5, "the digest of the slot before is not compared"},
+    {6, "a body is changed between two tries"},
+    {7, "the view has a slot before it is stored"},
+    {8, "LSNs begin again when all was truncated"},
+    {9, "what is dead is deleted before any checkpoint says so"},
+    {10, "what is dead is deleted when only the newest checkpoint says so"},
+    {11, "the grace is ignored"},
+    {12, "a follower does not list the checkpoints behind a fence"},
+    {13, "a segment is published before it is stored"},
+    {14, "compaction forgets the last entry of a run"},
+    {15, "what still holds entries counts as dead"},
+    {16, "the sweep takes segments of its own epoch"},
+    {17, "one object too many is forgotten"},
+    {18, "truncation takes one entry too many"},
+    {19, "the id of a dropped log is given again"},
+    {20, "a cursor's last commit is lost at close"},
+    {21, "retention does not ask the cursors"},
+    {22, "a put without an answer is taken as stored"},
+    {23, "an old view is preferred to a newer checkpoint"},
+    {24, "an epoch's name lacks its owner"},
+    {25, "a batch is split over several fragments"},
+    {26, "a directory is not synced behind a new name",
+     "a put reaches the disk before it has a name and the name before it is acknowledged"},
+    {27, "a fenced owner acknowledges what is in line"},
+    {28, "an opener takes another's slot for its own fence"},
+    {29, "a flush does not wait for what is under way"},
+    {30, "a follower goes back to an older checkpoint"},
+    {31, "a checkpoint lacks retentions and cursors"},
+};
+constexpr uint64_t kMutantSeedsMax = 2'000;
+constexpr double kMutantSecondsMax = 300;
+
+struct Found {
+  std::string seed, what;
+  bool yes() const { return !what.empty(); }
+};
+
+Found find_by_simulation() {
+  Found found;
+  Counts counts;
+  const auto begin = Clock::now();
+  run_side_by_side(
+      1, 1 + kMutantSeedsMax, counts,
+      [&](uint64_t seed, const std::string& what) {
+        if (found.yes()) return;
+        found = {std::to_string(seed), what};
+      },
+      [&] { return found.yes() || seconds_since(begin) > kMutantSecondsMax; });
+  return found;
+}
+
+Found find_by_test(const Bug& bug) {
+  const std::string tests =
+      std::filesystem::read_symlink("/proc/self/exe").parent_path() / "mutant_tests";
+  const std::string command = tests + " -tc=\"" + bug.found_by + "\" >/dev/null 2>&1";
+  const int status = std::system(command.c_str());
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 1) return {};
+  return {"-", std::string("test \"") + bug.found_by + "\""};
+}
+
+// A table that goes into docs/PROOF.md as it is.
+int mutants(const std::vector<std::string>& only) {
+#ifndef WP_BUGS
+  std::fputs("this program was built without them: make mutants\n", stderr);
+  return 2;
+#endif
+  uint64_t passed = 0, failed = 0;
+  std::printf(
+      "| bug | what it does | first seed | seconds | what was said |\n|---|---|---|---|---|\n");
+  for (const Bug& bug : kBugs) {
+    const std::string number = std::to_string(bug.number);
+    if (!only.empty() && std::find(only.begin(), only.end(), number) == only.end()) continue;
+    setenv("WP_BUG", number.c_str(), 1);
+    const auto begin = Clock::now();
+    const Found found = bug.found_by == nullptr ? find_by_simulation() : find_by_test(bug);
+    ++(found.yes() ? passed : failed);
+    std::string said = found.yes() ? found.what : "NOT FOUND";
+    if (said.size() > 110) said = said.substr(0, 107) + "...";
+    std::replace(said.begin(), said.end(), '|', '/');
+    std::printf("| %d | %s | %s | %.1f | %s |\n", bug.number, bug.what, found.seed.c_str(),
+                seconds_since(begin), said.c_str());
+    std::fflush(stdout);
+  }
+  unsetenv("WP_BUG");
+  std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(passed),
+              static_cast<unsigned long long>(failed));
+  return failed == 0 ? 0 : 1;
+}
 
 int main_of(const std::vector<std::string>& words) {
   const auto number = [&](size_t i, uint64_t otherwise) {
