@@ -137,8 +137,20 @@ void put_ram(Exposition& out, const Stats& stats) {
   out.sample(stats.ram_cache, label("use", "cache"));
   out.sample(stats.ram_reading, label("use", "reading"));
   out.sample(stats.ram_index, label("use", "index"));
+  out.sample(stats.ram_compacting, label("use", "compacting"));
   out.sample(stats.ram_ephemeral, label("use", "ephemeral"));
   out.gauge("wp_ram_peak_bytes", stats.ram_bytes_peak, "The most that all uses had together.");
+}
+
+void put_space(Exposition& out, const Stats& stats) {
+  out.gauge("wp_compaction_debt_bytes", stats.compaction_debt_bytes,
+            "Bytes of objects that compaction would gather, as of its last pass.");
+  out.gauge("wp_reclaimable_bytes", stats.reclaimable_bytes,
+            "Bytes of objects that only wait to be deleted, as of the last pass.");
+  out.counter("wp_written_segments_total", stats.segments_written, "Segments stored.");
+  out.counter("wp_written_segment_bytes_total", stats.segment_bytes_written,
+              "Bytes of those objects.");
+  out.counter("wp_reclaimed_bytes_total", stats.reclaimed_bytes, "Bytes of objects deleted.");
 }
 
 void put_ephemeral(Exposition& out, const Stats& stats) {
@@ -176,6 +188,7 @@ std::string to_prometheus(const Stats& stats, std::string_view root_label) {
   put_appending(out, stats);
   put_storing(out, stats);
   put_ram(out, stats);
+  put_space(out, stats);
   put_ephemeral(out, stats);
   put_requests(out, stats);
   return out.take();
