@@ -32,6 +32,8 @@ FUZZ_SRCS   := $(wildcard tests/fuzz/*.cpp)
 # The tests replay the fuzzers' corpus.
 TEST_SRCS   := $(wildcard tests/*.cpp) $(filter-out tests/fuzz/main.cpp,$(FUZZ_SRCS))
 BENCH_SRCS  := $(wildcard bench/*.cpp)
+SOAK_SRCS   := $(wildcard tests/soak/*.cpp tests/sim*.cpp) tests/fiber.cpp
+SOAK_SRCS   := $(filter-out %_test.cpp,$(SOAK_SRCS))
 SAMPLE_SRCS := $(wildcard samples/*.cpp)
 # Programs that the shell tests run.
 HELPER_SRCS := $(wildcard tests/helpers/*.cpp)
@@ -40,7 +42,7 @@ LIB_OBJS    := $(call objs,$(LIB_SRCS))
 SAMPLES     := $(SAMPLE_SRCS:%.cpp=$(BUILD)/%)
 HELPERS     := $(HELPER_SRCS:tests/%.cpp=$(BUILD)/%)
 FORMATTED   := $(wildcard *.h *.cpp */*.h */*.cpp tests/fuzz/*.h tests/fuzz/*.cpp \
-                 tests/helpers/*.cpp)
+                 tests/helpers/*.cpp tests/soak/*.cpp)
 
 .PHONY: all samples demo test unit fuzz model bench install format check-format clean help FORCE
 .DELETE_ON_ERROR:
@@ -94,10 +96,11 @@ $(BUILD)/libwp.so: $(LIB_OBJS) tools/wp.map $(BUILD)/sources
 	  -Wl,--version-script=tools/wp.map $(LIB_OBJS) $(LIBS) -o $@
 	@ln -sf $(@F) $(@D)/$(SONAME)
 
-PROGRAMS := $(BUILD)/wp $(BUILD)/tests $(BUILD)/bench
+PROGRAMS := $(BUILD)/wp $(BUILD)/tests $(BUILD)/bench $(BUILD)/soak
 $(BUILD)/wp: $(call objs,$(CLI_SRCS))
 $(BUILD)/tests: $(call objs,$(TEST_SRCS))
 $(BUILD)/bench: $(call objs,$(BENCH_SRCS))
+$(BUILD)/soak: $(call objs,$(SOAK_SRCS))
 # The tests bring a TLS server of their own.
 $(BUILD)/tests: private LIBS += -lssl
 $(PROGRAMS): $(BUILD)/libwp.a $(BUILD)/sources
@@ -106,7 +109,7 @@ $(PROGRAMS): $(BUILD)/libwp.a $(BUILD)/sources
 
 # libFuzzer brings its own main(). What the targets share with the tests needs no doctest.
 $(BUILD)/fuzz: $(call objs,$(FUZZ_SRCS) tests/format_samples.cpp tests/sim_store.cpp \
-                 tests/sim_runtime.cpp) $(BUILD)/libwp.a
+                 tests/sim_runtime.cpp tests/fiber.cpp) $(BUILD)/libwp.a
 	@echo "  LINK  $@"
 	$(Q)$(CXX) $(FLAGS) -fsanitize=fuzzer $(LDFLAGS) $^ $(LIBS) -o $@
 
@@ -122,7 +125,7 @@ $(HELPERS): $(BUILD)/helpers/%: $(BUILD)/obj/tests/helpers/%.o $(BUILD)/libwp.a
 	$(Q)$(CXX) $(FLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 -include $(patsubst %.cpp,$(BUILD)/obj/%.d,$(LIB_SRCS) $(CLI_SRCS) $(TEST_SRCS) $(BENCH_SRCS) \
-           $(SAMPLE_SRCS) $(HELPER_SRCS) tests/fuzz/main.cpp)
+           $(SAMPLE_SRCS) $(HELPER_SRCS) $(SOAK_SRCS) tests/fuzz/main.cpp)
 
 # Debian packages that are missing. `make install` names them but installs none.
 $(BUILD)/deps-%: tools/deps.sh

@@ -271,12 +271,13 @@ struct WP_API Options {
 // further behind than `hold_age` and `hold_bytes` say. Whole fragments go, so somewhat more is
 // kept. Truncation by hand asks no cursor.
 struct Retention {
-  Duration age{0};       // older entries may go, counted back from the log's newest; 0: no limit
-  uint64_t bytes = 0;    // what lies before the newest so many bytes may go; 0: no limit
-  bool cursors = false;  // what every cursor has passed may go (with no cursor: nothing)
-  Duration hold_age{
-      0};  // a cursor this far behind, by the log's own time, holds nothing; 0: any holds
-  uint64_t hold_bytes = 0;  // or so many bytes; 0: any holds
+  Duration age{0};     // older entries may go, counted back from the log's newest; 0: no limit
+  uint64_t bytes = 0;  // what lies before the newest so many bytes may go; 0: no limit
+  bool cursors =
+      false;  // what every cursor that holds has passed may go (where none holds: nothing)
+  // A cursor this far behind, by the log's own time or in bytes, holds nothing; 0: any holds.
+  Duration hold_age{0};
+  uint64_t hold_bytes = 0;
   bool operator==(const Retention&) const = default;
 };
 
@@ -366,7 +367,7 @@ struct CursorInfo {
   Lsn committed = 0;          // everything up to it is done
   Lsn entries_behind = 0;     // durable entries that are not
   uint64_t bytes_behind = 0;  // about as many bytes
-  Duration age_behind{0};     // from the log's newest time back to when it was committed
+  Duration age_behind{0};     // of what is not done, by the log's own time, since the last commit
   bool holds = true;          // false: too far behind for the retention, see there
 };
 
@@ -449,6 +450,11 @@ struct RetryCounts {
   uint64_t other = 0;
 };
 
+struct CursorLag {
+  std::string log;
+  CursorInfo cursor;
+};
+
 struct Stats {
   uint64_t entries_appended = 0, bytes_appended = 0;  // accepted into RAM
   uint64_t entries_durable = 0, bytes_durable = 0;    // acknowledged
@@ -465,6 +471,8 @@ struct Stats {
   // deleted.
   uint64_t compaction_debt_bytes = 0, reclaimable_bytes = 0;
   uint64_t segments_written = 0, segment_bytes_written = 0, reclaimed_bytes = 0;
+  // Of all logs; of a thousand, where more have any. None where it is called in a callback.
+  std::vector<CursorLag> cursors;
   uint64_t ram_ephemeral = 0;                               // published, and not yet read
   uint64_t ephemeral_published = 0;                         // entries, however many subscribers
   uint64_t ephemeral_delivered = 0, ephemeral_dropped = 0;  // each subscriber's counted

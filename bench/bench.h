@@ -146,6 +146,7 @@ void bench_read(const Settings& settings);
 void bench_open(const Settings& settings);
 void bench_subscribe(const Settings& settings);
 void bench_logs(const Settings& settings);
+void bench_space(const Settings& settings);
 
 }  // namespace bench
 

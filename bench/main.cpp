@@ -28,6 +28,7 @@ constexpr Subject kSubjects[] = {
     {"subscribe", "from an append to its entry in a subscriber of the process",
      bench::bench_subscribe},
     {"logs", "a root of 10,000 logs", bench::bench_logs},
+    {"space", "compaction, truncation and 100,000 logs", bench::bench_space},
     {"s3_client", "the S3 client's CPU, against curl's",
      [](const Settings&) {
        if (wp::bench_s3_client() != 0) bench::die("s3_client: more than the limit, or it failed");

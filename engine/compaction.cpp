@@ -44,28 +44,36 @@ struct Pool {
   std::vector<ObjectUse> objects;
   uint64_t bytes = 0;   // of entries in use
   uint64_t stored = 0;  // bytes of the objects
+  uint64_t runs = 0;
+  bool full() const { return objects.size() >= kObjectsMax; }
   void add(const ObjectUse& object) {
-    if (objects.size() >= kObjectsMax) return;
     objects.push_back(object);
+    runs += object.runs;
     bytes += object.bytes;
     stored += object.row.bytes;
   }
 };
 
+// What a window of the objects has for us.
 struct Pools {
   Pool fragments, segments;  // of small runs
   Pool sparse;               // of which less than half is in use
   uint64_t freed = 0;        // bytes, by rewriting the sparse ones
+  uint64_t looked_at = 0;    // objects
+  ObjectId next;             // behind the window
+  bool last = false;         // nothing is
 };
 
-Result<Pools> sort_out(View& view, const std::set<ObjectId>& avoid) {
+Result<Pools> sort_out(View& view, ObjectId from, const std::set<ObjectId>& avoid) {
   Pools pools;
-  ObjectId at;
+  pools.next = from;
   for (;;) {
-    auto page = view.objects(at.epoch, at.seq, kPage);
+    auto page = view.objects(pools.next.epoch, pools.next.seq, kPage);
     if (!page) return page.status();
     for (const ObjectUse& object : *page) {
-      at = {object.row.epoch, object.row.seq + 1};
+      if (pools.fragments.full() || pools.segments.full() || pools.sparse.full()) return pools;
+      pools.next = {object.row.epoch, object.row.seq + 1};
+      ++pools.looked_at;
       if (object.runs == 0 || avoid.contains({object.row.epoch, object.row.seq})) continue;
       if (object.entries * 2 < object.row.entries) {
         pools.sparse.add(object);
@@ -74,25 +82,26 @@ Result<Pools> sort_out(View& view, const std::set<ObjectId>& avoid) {
       if (object.bytes / object.runs >= kRunBytesGood) continue;
       (is_segment(object.row.seq) ? pools.segments : pools.fragments).add(object);
     }
-    if (page->size() < kPage) return pools;
+    pools.last = page->size() < kPage;
+    if (pools.last) return pools;
   }
 }
 
-Result<std::vector<RunRow>> runs_of(View& view, const Pool& pool) {
+// Of all objects of the pool, the runs of the logs in that range.
+Result<std::vector<RunRow>> runs_of(View& view, const Pool& pool, LogId first, LogId end) {
   std::vector<RunRow> runs;
   for (const ObjectUse& object : pool.objects) {
-    if (runs.size() + object.runs > kRunsMax && !runs.empty()) break;
-    LogId log = 0;
+    LogId log = first;
     Lsn lsn = 0;
-    for (;;) {
+    for (bool more = true; more;) {
       auto page = view.runs_in({object.row.epoch, object.row.seq}, log, lsn, kPage);
       if (!page) return page.status();
-      if (!page->empty()) {
-        log = page->back().log;
-        lsn = page->back().lsn_first + 1;
+      more = page->size() == kPage && page->back().log < end;
+      for (const RunRow& run : *page) {
+        log = run.log;
+        lsn = run.lsn_first + 1;
+        if (run.log < end) runs.push_back(run);
       }
-      runs.insert(runs.end(), page->begin(), page->end());
-      if (page->size() < kPage) break;
     }
   }
   std::sort(runs.begin(), runs.end(), [](const RunRow& a, const RunRow& b) {
@@ -105,20 +114,24 @@ Result<std::vector<RunRow>> runs_of(View& view, const Pool& pool) {
 // where that of other logs is as well.
 struct Cut {
   std::vector<std::vector<RunRow>> segments;
-  uint64_t runs_after = 0;
+  uint64_t runs_before = 0, runs_after = 0;
 };
 
 Cut cut_into_segments(const std::vector<RunRow>& runs, uint64_t bytes_max) {
   std::vector<std::vector<RunRow>> layers;
+  Cut cut;
   size_t layer = 0;
-  for (size_t i = 0; i < runs.size(); ++i) {
-    const bool same = i != 0 && runs[i].log == runs[i - 1].log;
-    const bool follows = same && runs[i - 1].lsn_first + runs[i - 1].count == runs[i].lsn_first;
+  const RunRow* before = nullptr;
+  for (const RunRow& run : runs) {
+    if (run.bytes > bytes_max) continue;  // it is well where it is, and too much for us
+    const bool same = before != nullptr && run.log == before->log;
+    const bool follows = same && before->lsn_first + before->count == run.lsn_first;
     layer = !same ? 0 : follows ? layer : layer + 1;
     if (layer == layers.size()) layers.emplace_back();
-    layers[layer].push_back(runs[i]);
+    layers[layer].push_back(run);
+    ++cut.runs_before;
+    before = &run;
   }
-  Cut cut;
   for (const auto& of_layer : layers) {
     uint64_t bytes = 0;
     size_t logs = 0;
@@ -139,48 +152,74 @@ Cut cut_into_segments(const std::vector<RunRow>& runs, uint64_t bytes_max) {
   return cut;
 }
 
-Result<bool> plan_pool(View& view, const Options& options, const Pool& pool, uint64_t fewer,
-                       CompactionPlan* plan) {
-  auto runs = runs_of(view, pool);
-  if (!runs) return runs.status();
-  Cut cut = cut_into_segments(*runs, segment_bytes(options));
-  if (runs->size() < fewer * cut.runs_after) return false;
-  plan->segments = std::move(cut.segments);
-  std::set<ObjectId> objects;
-  for (const RunRow& run : *runs) objects.insert({run.epoch, run.seq});
-  plan->objects = objects.size();
-  for (const ObjectUse& object : pool.objects) {
-    if (objects.contains({object.row.epoch, object.row.seq})) plan->bytes += object.row.bytes;
+// Where all the runs would be too many at once, those of a range of logs after the other; the first
+// range that is worth it.
+Result<bool> plan_pool(View& view, const Options& options, const Pool& pool, LogId log_end,
+                       uint64_t fewer, CompactionPlan* plan) {
+  const uint64_t parts = pool.runs / kRunsMax + 1;
+  for (uint64_t part = 0; part < parts; ++part) {
+    const LogId first = log_end / parts * part;
+    const LogId end = part + 1 == parts ? log_end : log_end / parts * (part + 1);
+    auto runs = runs_of(view, pool, first, end);
+    if (!runs) return runs.status();
+    Cut cut = cut_into_segments(*runs, segment_bytes(options));
+    if (cut.runs_before == 0 || cut.runs_before < fewer * cut.runs_after) continue;
+    plan->segments = std::move(cut.segments);
+    std::set<ObjectId> objects;
+    for (const auto& segment : plan->segments) {
+      for (const RunRow& run : segment) objects.insert({run.epoch, run.seq});
+    }
+    plan->objects = objects.size();
+    for (const ObjectUse& object : pool.objects) {
+      if (objects.contains({object.row.epoch, object.row.seq})) plan->bytes += object.row.bytes;
+    }
+    return true;
   }
-  return true;
+  return false;
 }
 
-}  // namespace
-
-Result<CompactionPlan> plan_compaction(View& view, const Options& options, bool eager,
-                                       const std::set<ObjectId>& avoid) {
-  CompactionPlan plan;
-  auto pools = sort_out(view, avoid);
-  if (!pools) return pools.status();
-  plan.debt_bytes = pools->fragments.stored + pools->segments.stored + pools->freed;
+// Of one window; false: nothing of it is worth it.
+Result<bool> plan_window(View& view, const Options& options, const Pools& pools, LogId log_end,
+                         bool eager, CompactionPlan* plan) {
   const uint64_t fewer = eager ? kFewerRunsEager : kFewerRuns;
   const auto worth = [&](const Pool& pool, size_t most) {
     const bool large = pool.objects.size() >= kLargeObjectsWorth &&
                        pool.bytes >= segment_bytes(options) * kLargeObjectsWorth / 2;
     return pool.objects.size() >= (eager ? 2 : most) || large;
   };
-  if (worth(pools->fragments, options.compact_objects)) {
-    auto found = plan_pool(view, options, pools->fragments, fewer, &plan);
-    if (!found || *found) return found ? Result<CompactionPlan>(plan) : found.status();
+  if (worth(pools.fragments, options.compact_objects)) {
+    auto found = plan_pool(view, options, pools.fragments, log_end, fewer, plan);
+    if (!found || *found) return found;
   }
-  if (worth(pools->segments, std::min<size_t>(kSegmentsWorth, options.compact_objects))) {
-    auto found = plan_pool(view, options, pools->segments, fewer, &plan);
-    if (!found || *found) return found ? Result<CompactionPlan>(plan) : found.status();
+  if (worth(pools.segments, std::min<size_t>(kSegmentsWorth, options.compact_objects))) {
+    auto found = plan_pool(view, options, pools.segments, log_end, fewer, plan);
+    if (!found || *found) return found;
   }
-  if (!pools->sparse.objects.empty() && (eager || pools->freed >= kFreedBytesWorth)) {
-    auto found = plan_pool(view, options, pools->sparse, 0, &plan);
+  if (pools.sparse.objects.empty() || (!eager && pools.freed < kFreedBytesWorth)) return false;
+  return plan_pool(view, options, pools.sparse, log_end, 0, plan);
+}
+
+}  // namespace
+
+Result<CompactionPlan> plan_compaction(View& view, const Options& options, bool eager,
+                                       const std::set<ObjectId>& avoid, ObjectId from) {
+  CompactionPlan plan;
+  auto head = view.head();
+  if (!head) return head.status();
+  if (!*head) return plan;
+  for (ObjectId at = from;;) {
+    auto pools = sort_out(view, at, avoid);
+    if (!pools) return pools.status();
+    plan.debt_bytes += pools->fragments.stored + pools->segments.stored + pools->freed;
+    plan.looked_at += pools->looked_at;
+    plan.from = at;
+    auto found = plan_window(view, options, *pools, (*head)->log_id_next, eager, &plan);
     if (!found) return found.status();
+    if (*found) return plan;
+    at = pools->next;
+    if (pools->last) break;
   }
+  plan.from = {};
   return plan;
 }
 
@@ -229,7 +268,8 @@ void CompactionJob::fetch_more() {
 void CompactionJob::fetch(const InputPtr& input) {
   if (core_.ended) return end(core_.usable());
   input->bytes.clear();
-  input->index = core_.cache.index(input->id.epoch, input->id.seq);
+  input->blocks.clear();
+  input->index = input->reread ? nullptr : core_.cache.index(input->id.epoch, input->id.seq);
   if (input->index != nullptr) return index_known(input);
   input->use = RamUse(core_.ram, Ram::kCompacting, kHeadBytes);
   core_.store->get(input->key, {0, kHeadBytes}, Cause::kCompact,
@@ -262,6 +302,10 @@ void CompactionJob::gone(const InputPtr& input) {
 }
 
 void CompactionJob::damaged(const InputPtr& input, const std::string& what) {
+  if (!input->reread) {
+    input->reread = true;
+    return fetch(input);
+  }
   {
     MutexLock lock(mutex_);
     outcome_.unreadable.push_back(input->id);
@@ -302,27 +346,24 @@ void CompactionJob::head_arrived(const InputPtr& input, GetResult got) {
 void CompactionJob::index_known(const InputPtr& input) {
   uint64_t begin = UINT64_MAX, end = 0;
   const SlotIndex& index = input->index->index;
+  bool all_here = true;
   for (const RunRow& row : input->runs) {
     const Run* run = index.run_of(row.log);
     if (run == nullptr) return damaged(input, "its index lacks log " + std::to_string(row.log));
     for (uint32_t i = run->piece_first; i < run->piece_first + run->pieces; ++i) {
-      const BlockInfo& block = index.blocks[index.pieces[i].block];
-      const bool here = block.offset + block.stored_bytes <= input->bytes.size();
-      if (here || core_.cache.block(input->id.epoch, input->id.seq, index.pieces[i].block))
-        continue;
+      const uint32_t number = index.pieces[i].block;
+      const BlockInfo& block = index.blocks[number];
       begin = std::min(begin, block.offset);
       end = std::max(end, block.offset + block.stored_bytes);
+      if (block.offset + block.stored_bytes <= input->bytes.size()) continue;
+      BlockPtr cached =
+          input->reread ? nullptr : core_.cache.block(input->id.epoch, input->id.seq, number);
+      all_here = all_here && cached != nullptr;
+      if (cached != nullptr) input->blocks[number] = std::move(cached);
     }
   }
-  if (end == 0) return arrived(input);
-  // What the cache has now may be gone from it when it is needed.
-  for (const RunRow& row : input->runs) {
-    const Run* run = index.run_of(row.log);
-    const BlockInfo& first = index.blocks[index.pieces[run->piece_first].block];
-    const BlockInfo& last = index.blocks[index.pieces[run->piece_first + run->pieces - 1].block];
-    begin = std::min(begin, first.offset);
-    end = std::max(end, last.offset + last.stored_bytes);
-  }
+  if (all_here) return arrived(input);
+  input->blocks.clear();
   input->use = RamUse(core_.ram, Ram::kCompacting, end - begin);
   input->offset = begin;
   core_.store->get(input->key, {begin, end - begin}, Cause::kCompact,
@@ -369,7 +410,10 @@ void CompactionJob::add_arrived() {
       }
     }
     if (all) return build();
-    if (const std::string what = add(*input); !what.empty()) return damaged(input, what);
+    if (const std::string what = add(*input); !what.empty()) {
+      damaged(input, what);
+      continue;  // it is fetched again, or all is over
+    }
     gathered_use_ = RamUse(core_.ram, Ram::kCompacting, builder_->raw_bytes());
     MutexLock lock(mutex_);
     --under_way_;
@@ -383,7 +427,8 @@ std::string CompactionJob::add(Input& input) {
   const SegmentSource source{
       input.index->header, input.index->index, [&](uint32_t number) -> Result<BlockPtr> {
         if (number == last_number) return last;
-        last = core_.cache.block(input.id.epoch, input.id.seq, number);
+        const auto cached = input.blocks.find(number);
+        last = cached == input.blocks.end() ? nullptr : cached->second;
         if (last == nullptr) {
           const BlockInfo& info = input.index->index.blocks[number];
           if (info.offset < input.offset ||
@@ -457,17 +502,14 @@ void CompactionJob::publish() {
   {
     MutexLock lock(mutex_);
     outcome_.segment_bytes = object_->size();
+    // From now on it may be published whatever we are told: only who comes after us can know.
+    outcome_.leftover.clear();
   }
   object_ = nullptr;
   object_use_.release();
-  core_.writer->submit({{std::move(record_), nullptr}},
-                       [self = shared_from_this()](const Result<Lsn>& result) {
-                         if (result.ok()) {
-                           MutexLock lock(self->mutex_);
-                           self->outcome_.leftover.clear();
-                         }
-                         self->end(result.status());
-                       });
+  core_.writer->submit(
+      {{std::move(record_), nullptr}},
+      [self = shared_from_this()](const Result<Lsn>& result) { self->end(result.status()); });
 }
 
 void CompactionJob::retry(std::function<void()> again, const StoreStatus& status) {

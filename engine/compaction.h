@@ -10,6 +10,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -23,19 +24,22 @@ namespace wp {
 struct CompactionPlan {
   std::vector<std::vector<RunRow>> segments;  // the runs of each, by log and LSN
   uint64_t objects = 0, bytes = 0;            // that they lie in, as stored
-  uint64_t debt_bytes = 0;  // as stored, of all small or mostly unused objects, worth it or not
+  uint64_t debt_bytes = 0;  // as stored, of small or mostly unused objects that were looked at
+  uint64_t looked_at = 0;   // objects
+  ObjectId from;            // where to look next time, at what is left there
 };
 
-// What is worth it; with `eager` also little things. Objects in `avoid` are left alone.
+// What is worth it, looked for from that object on, some thousand objects at a time; with `eager`
+// also little things. Objects in `avoid` are left alone.
 Result<CompactionPlan> plan_compaction(View& view, const Options& options, bool eager,
-                                       const std::set<ObjectId>& avoid);
+                                       const std::set<ObjectId>& avoid, ObjectId from);
 
 class CompactionJob : public std::enable_shared_from_this<CompactionJob> {
  public:
   struct Outcome {
     Status status;
     uint64_t objects_read = 0, segment_bytes = 0;
-    std::string leftover;              // a segment that was stored and not published
+    std::string leftover;              // a segment that was stored and will not be published
     std::vector<ObjectId> unreadable;  // damaged ones
   };
   using Ended = std::function<void(Outcome)>;
@@ -53,7 +57,9 @@ class CompactionJob : public std::enable_shared_from_this<CompactionJob> {
     IndexPtr index;
     std::vector<std::byte> bytes;  // of the object, from `offset` on
     uint64_t offset = 0;
+    std::map<uint32_t, BlockPtr> blocks;  // that the cache had
     int tries = 0;
+    bool reread = false;  // damage was seen once: perhaps it was the way here
     RamUse use;
   };
   using InputPtr = std::shared_ptr<Input>;

@@ -197,6 +197,11 @@ Result<std::optional<RunRow>> EngineCore::run_at_time(LogState& log, int64_t tim
   return *run ? run : in_ram;
 }
 
+Result<std::vector<LogRow>> EngineCore::logs_with_settings(LogId after, size_t count_max) {
+  return read_view<std::vector<LogRow>>(
+      [&](View& v) { return v.logs_with_settings(after, count_max); });
+}
+
 LogInfo EngineCore::info_of(LogState& log) {
   LogInfo info;
   {

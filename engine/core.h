@@ -48,6 +48,7 @@ class EngineCore {
   Result<std::vector<RunRow>> runs_from(LogState& log, Lsn lsn, size_t count_max)
       WP_EXCLUDES(mutex);
   Result<std::optional<RunRow>> run_at_time(LogState& log, int64_t time_ms) WP_EXCLUDES(mutex);
+  Result<std::vector<LogRow>> logs_with_settings(LogId after, size_t count_max) WP_EXCLUDES(mutex);
   LogInfo info_of(LogState& log) WP_EXCLUDES(mutex);
 
   // Remembers that the view is damaged, if that is what the status says: it is emptied when the

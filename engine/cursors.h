@@ -4,6 +4,7 @@
 #define WP_ENGINE_CURSORS_H_
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,6 +24,8 @@ class Cursors {
   Status drop(const LogStatePtr& log, std::string_view name);
   CursorInfo info(LogState& log, std::string_view name);
   std::vector<CursorInfo> all(LogState& log);
+  // Of all logs that have any, by name; of a thousand, where there are more.
+  std::vector<CursorLag> everywhere();
 
   // For the writer, which holds the engine's lock (the analysis does not see that it is the same).
   // As it closes a fragment: what is in none yet.
@@ -31,12 +34,17 @@ class Cursors {
   void forget() WP_TSA(no_thread_safety_analysis);
 
  private:
+  Status store(MutexLock& lock, Record record, const LogStatePtr& log)
+      WP_TSA(no_thread_safety_analysis);
   std::vector<CursorRow> rows(const LogState& log) WP_REQUIRES(core_.mutex);
   CursorInfo describe(LogState& log, const LogRow& row, const CursorRow& cursor);
 
   EngineCore& core_;
-  // Of each log the names that were said since.
-  std::map<LogStatePtr, std::vector<std::string>> unrecorded_ WP_GUARDED_BY(core_.mutex);
+  struct Unrecorded {
+    LogStatePtr log;
+    std::set<std::string> names;  // that were said since
+  };
+  std::map<LogId, Unrecorded> unrecorded_ WP_GUARDED_BY(core_.mutex);
   TimerId timer_ WP_GUARDED_BY(core_.mutex) = 0;
 };
 

@@ -100,6 +100,7 @@ Result<std::shared_ptr<Engine>> Engine::open(EngineParts parts, const Options& o
     last = core.ledger.head().last;
   }
   core.writer->start(opening.first_slot(), last);
+  core.maintenance->start();
   core.keeper->slots_applied();
   return engine;
 }
@@ -200,6 +201,10 @@ Stats Engine::stats() const {
   }
   stats.dollars = prices.of(meter);
   if (core.maintenance != nullptr) core.maintenance->fill(stats);
+  // They are looked up in the view, for which the event thread does not wait.
+  if (core.usable().ok() && !core.runtime->on_event_thread()) {
+    stats.cursors = core.cursors->everywhere();
+  }
   return stats;
 }
 
@@ -214,11 +219,15 @@ Result<std::vector<Holding>> Engine::why(std::string_view log) {
   EngineCore& core = *core_;
   if (Status status = core.may_wait("ask what is held"); !status.ok()) return status;
   if (Status status = look(core); !status.ok()) return status;
-  if (log.empty()) return holdings(core, nullptr);
-  auto state = core.find_log(log);
-  if (!state) return state.status();
-  if (*state == nullptr) return not_found(core, log);
-  return holdings(core, *state);
+  LogStatePtr state;
+  if (!log.empty()) {
+    auto found = core.find_log(log);
+    if (!found) return found.status();
+    if (*found == nullptr) return not_found(core, log);
+    state = *std::move(found);
+  }
+  if (core.follower == nullptr) return holdings(core, state);
+  return core.follower->with_view_settled([&] { return holdings(core, state); });
 }
 
 RootInfo Engine::info() const {
@@ -360,7 +369,8 @@ Status Log::retain(const Retention& retention) {
   record.type = RecordType::kRetain;
   record.log = state_->id;
   record.retention = retention;
-  return core.writer->store(std::move(record), state_);
+  MutexLock lock(core.mutex);
+  return core.writer->store(lock, std::move(record), state_);
 }
 
 Result<Cursor> Log::cursor(std::string_view name) {

@@ -55,6 +55,19 @@ Status Follower::look(bool check_ground) {
   return status;
 }
 
+Result<std::vector<Holding>> Follower::with_view_settled(
+    const std::function<Result<std::vector<Holding>>()>& call) {
+  {
+    MutexLock lock(core_.mutex);
+    while (looking_) core_.runtime->wait(lock, looked_, kNever);
+    looking_ = true;
+  }
+  const Turn turn(*this);
+  Walker walker(core_, Cause::kProbe, kPatience, true);
+  if (Status status = walker.apply_to_view(); !status.ok()) return status;
+  return call();
+}
+
 Status Follower::look_if_due(TimePoint* next) {
   {
     MutexLock lock(core_.mutex);
@@ -116,13 +129,20 @@ Status Follower::walk(bool check_ground, bool* news) {
 
 // kNotFound: the ground is what it was.
 Status Follower::go_on_if_behind(Walker& walker) {
-  auto keys = walker.checkpoints();
-  if (!keys) return keys.status();
   const Status same(Code::kNotFound, "no checkpoint is ahead");
-  if (keys->empty()) return same;
-  auto is_behind = behind(walker, keys->front());
-  if (!is_behind) return is_behind.status();
-  return *is_behind ? go_on_from_checkpoint(walker, *keys) : same;
+  for (std::string gone;;) {
+    auto keys = walker.checkpoints();
+    if (!keys) return keys.status();
+    if (keys->empty()) return same;
+    auto is_behind = behind(walker, keys->front());
+    if (is_behind && !*is_behind) return same;
+    const Status moved =
+        is_behind ? go_on_from_checkpoint(walker, *keys) : is_behind.status();
+    // One that was deleted since it was listed: then there are newer ones.
+    const bool not_there = moved.code() == Code::kCorrupt || moved.code() == Code::kNotFound;
+    if (!not_there || gone == keys->front()) return moved;
+    gone = keys->front();
+  }
 }
 
 // Whether the newest checkpoint is past where the ledger stands, or there with another digest.

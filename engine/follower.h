@@ -4,6 +4,9 @@
 #ifndef WP_ENGINE_FOLLOWER_H_
 #define WP_ENGINE_FOLLOWER_H_
 
+#include <functional>
+#include <vector>
+
 #include "engine/core.h"
 #include "engine/opening.h"
 
@@ -16,6 +19,9 @@ class Follower {
   // Looks for news now, all there are. Any thread; one looks, the others wait for it.
   // With `check_ground` also whether what it stands on was reclaimed.
   Status look(bool check_ground = false);
+  // Calls it while the view has all that is known, and stays as it is.
+  Result<std::vector<Holding>> with_view_settled(
+      const std::function<Result<std::vector<Holding>>()>& call);
   // The same for a subscriber that waits: looks when it is time to, and says when that is next.
   Status look_if_due(TimePoint* next);
 

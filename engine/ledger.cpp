@@ -333,6 +333,7 @@ void Ledger::apply_settings(const Record& record) {
   LogSettings& settings = state->row.settings;
   if (record.type == RecordType::kRetain) {
     settings.retention = record.retention;
+    if (state->retains_in_flight != 0) --state->retains_in_flight;
     return touch(*state);
   }
   auto& cursors = settings.cursors;

@@ -29,6 +29,7 @@ class Subscription;
 struct SaidCursor {
   Lsn committed = 0;
   bool recorded = false;   // in a batch
+  bool dropped = false;    // it will be gone
   uint32_t in_flight = 0;  // batches that have some of it
 };
 
@@ -60,6 +61,7 @@ class LogState {
   uint64_t batch = 0;                                   // the batch that it was last appended to,
   uint32_t batch_run = 0;                               // and its run there
   std::map<std::string, SaidCursor, std::less<>> said;  // what the row does not have yet
+  uint32_t retains_in_flight = 0;
   uint32_t readers_waiting = 0;
   CondVar news;  // more is durable, or nothing will ever be
 

@@ -12,6 +12,8 @@ namespace {
 // A pass looks at all objects, so it is worth something only after so much.
 constexpr uint64_t kBytesBetween = 64u << 20;
 constexpr uint64_t kSlotsBetweenMin = 16;
+constexpr uint64_t kLooksPerSlot = 8;
+constexpr size_t kExpiredAtOnce = 1'000;  // logs
 constexpr size_t kPage = 1000;
 constexpr size_t kRowsCounted = 100'000;
 // Each round of a gc makes the root smaller, so this is never reached.
@@ -30,7 +32,7 @@ GcReport less(const GcReport& now, const GcReport& before) {
   return report;
 }
 
-// Calls `see` with each log whose retention lets something go, and from where it is kept.
+// Calls `see` with each log whose retention lets something go, until it says that it is enough.
 template <class See>
 Status each_expired(View& view, See see) {
   for (LogId after = 0;;) {
@@ -41,7 +43,7 @@ Status each_expired(View& view, See see) {
       if (log.settings.retention == Retention{}) continue;
       auto verdict = judge(view, log);
       if (!verdict) return verdict.status();
-      if (verdict->keep_from > log.lsn_first) see(log, *verdict);
+      if (verdict->keep_from > log.lsn_first && !see(log, *verdict)) return {};
     }
     if (logs->size() < kPage) return {};
   }
@@ -51,13 +53,21 @@ Status each_expired(View& view, See see) {
 
 // ----------------------------------------------------------------------------------------- passes
 
+// What an opening finds is no news.
+void Maintenance::start() {
+  MutexLock lock(core_.mutex);
+  slots_at_pass_ = core_.ledger.head().slots;
+  bytes_at_pass_ = core_.ledger.bytes_added();
+}
+
 void Maintenance::view_has_news() {
   {
     MutexLock lock(core_.mutex);
-    if (busy_ || core_.ended || core_.options.compact_share <= 0) return;
-    const uint64_t between =
-        std::max<uint64_t>(core_.options.checkpoint_slots / 4, kSlotsBetweenMin);
-    const bool due = core_.ledger.head().slots - slots_at_pass_ >= between ||
+    if (busy_ || core_.ended) return;
+    // The more a pass looks at, the rarer it is.
+    const uint64_t slots = std::max<uint64_t>(
+        {core_.options.checkpoint_slots / 4, kSlotsBetweenMin, looked_at_ / kLooksPerSlot});
+    const bool due = core_.ledger.head().slots - slots_at_pass_ >= slots ||
                      core_.ledger.bytes_added() - bytes_at_pass_ >= kBytesBetween;
     if (!due) return;
     busy_ = true;
@@ -70,11 +80,11 @@ void Maintenance::pass() {
     MutexLock lock(core_.mutex);
     slots_at_pass_ = core_.ledger.head().slots;
     bytes_at_pass_ = core_.ledger.bytes_added();
+    failure_ = {};
   }
   const bool sweep = core_.keeper->sweep_is_due();
-  expire([this, sweep] {
-    compact(false, [this, sweep] { reclaim(sweep, [this] { pass_over(); }); });
-  });
+  const Then after = [this, sweep] { reclaim(sweep, [this] { pass_over(); }); };
+  expire([this, after] { core_.options.compact_share > 0 ? compact(false, after) : after(); });
 }
 
 void Maintenance::pass_over() {
@@ -112,23 +122,25 @@ void Maintenance::note_failure(const Status& status) {
 
 void Maintenance::expire(Then then) {
   core_.runtime->work([this, then = std::move(then)] {
-    std::vector<Writer::Change> changes;
-    uint64_t entries = 0;
+    std::vector<Writer::Expiry> expiries;
     const Status status = each_expired(*core_.view, [&](const LogRow& log, const Verdict& verdict) {
-      const auto state = core_.find_log(log.name);
-      if (!state || *state == nullptr || (*state)->id != log.id) return;
-      entries += verdict.keep_from - log.lsn_first;
-      changes.emplace_back(
-          Record{RecordType::kTruncate, log.id, "", verdict.keep_from, verdict.bytes_begin},
-          *state);
+      auto state = core_.find_log(log.name);
+      if (state && *state != nullptr && (*state)->id == log.id) {
+        expiries.push_back({*std::move(state), log, verdict.keep_from, verdict.bytes_begin});
+      }
+      return expiries.size() < kExpiredAtOnce;
     });
     note_failure(core_.of_view(status));
-    if (changes.empty()) return then();
-    core_.writer->submit(std::move(changes), [this, entries, then](const Result<Lsn>& result) {
-      note_failure(result.status());
-      if (result.ok()) {
+    {
+      MutexLock lock(core_.mutex);
+      more_ = expiries.size() == kExpiredAtOnce;
+    }
+    if (expiries.empty()) return then();
+    core_.writer->expire(std::move(expiries), [this, then](const Result<Lsn>& entries) {
+      note_failure(entries.status());
+      if (entries.ok()) {
         MutexLock lock(core_.mutex);
-        report_.entries_expired += entries;
+        report_.entries_expired += *entries;
       }
       then();
     });
@@ -140,11 +152,13 @@ void Maintenance::expire(Then then) {
 void Maintenance::compact(bool eager, Then then) {
   core_.runtime->work([this, eager, then = std::move(then)] {
     std::set<ObjectId> avoid;
+    ObjectId from;
     {
       MutexLock lock(core_.mutex);
       avoid = unreadable_;
+      from = plan_from_;
     }
-    auto plan = plan_compaction(*core_.view, core_.options, eager, avoid);
+    auto plan = plan_compaction(*core_.view, core_.options, eager, avoid, from);
     if (!plan) {
       note_failure(core_.of_view(plan.status()));
       return then();
@@ -152,7 +166,10 @@ void Maintenance::compact(bool eager, Then then) {
     {
       MutexLock lock(core_.mutex);
       debt_bytes_ = plan->debt_bytes;
-      more_ = !plan->segments.empty();
+      looked_at_ = plan->looked_at;
+      // What was passed over is looked at once more, from the beginning.
+      more_ = !plan->segments.empty() || from != ObjectId{};
+      plan_from_ = plan->from;
       report_.bytes_compacted += plan->bytes;
       report_.objects_compacted += plan->objects;
       for (auto& runs : plan->segments) segments_.push_back(std::move(runs));
@@ -165,20 +182,22 @@ void Maintenance::next_segment(bool eager, Then then) {
   std::vector<RunRow> runs;
   {
     MutexLock lock(core_.mutex);
-    if (core_.ended) segments_.clear();
+    if (core_.ended || (hurry_ && !eager)) segments_.clear();
     if (!segments_.empty()) {
       runs = std::move(segments_.front());
       segments_.pop_front();
     }
   }
   if (runs.empty()) return then();
-  const TimePoint begun = core_.runtime->now();
-  auto job = std::make_shared<CompactionJob>(
-      core_, runs,
-      [this, eager, begun, then = std::move(then)](const CompactionJob::Outcome& outcome) {
-        segment_ended(eager, begun, outcome, then);
-      });
-  job->start();
+  // Not here: this may be the event thread.
+  core_.runtime->work([this, eager, runs = std::move(runs), then = std::move(then)] {
+    const TimePoint begun = core_.runtime->now();
+    auto job = std::make_shared<CompactionJob>(
+        core_, runs, [this, eager, begun, then](const CompactionJob::Outcome& outcome) {
+          segment_ended(eager, begun, outcome, then);
+        });
+    job->start();
+  });
 }
 
 // Rests between two segments, so that it takes no more than its share of the time.
@@ -187,6 +206,7 @@ void Maintenance::segment_ended(bool eager, TimePoint begun, const CompactionJob
   note_failure(outcome.status);
   const TimePoint now = core_.runtime->now();
   const double share = core_.options.compact_share;
+  bool rests = !eager;
   {
     MutexLock lock(core_.mutex);
     unreadable_.insert(outcome.unreadable.begin(), outcome.unreadable.end());
@@ -198,11 +218,11 @@ void Maintenance::segment_ended(bool eager, TimePoint begun, const CompactionJob
       segments_.clear();  // the next pass plans anew
       more_ = false;
     }
-    if (segments_.empty()) eager = true;
+    if (segments_.empty() || hurry_) rests = false;
   }
   const auto rest = std::chrono::duration_cast<std::chrono::nanoseconds>(
       (now - begun) * std::min(1 / std::max(share, 0.001) - 1, 1000.0));
-  if (eager || rest <= std::chrono::nanoseconds{0}) return next_segment(eager, std::move(then));
+  if (!rests || rest <= std::chrono::nanoseconds{0}) return next_segment(eager, std::move(then));
   core_.runtime->call_at(now + rest,
                          [this, eager, then = std::move(then)] { next_segment(eager, then); });
 }
@@ -254,9 +274,12 @@ Status Maintenance::count_waiting(GcReport* report) {
 
 bool Maintenance::begin_gc() {
   MutexLock lock(core_.mutex);
+  hurry_ = busy_;
   while (busy_ && !core_.ended) core_.runtime->wait(lock, idle_, kNever);
+  hurry_ = false;
   if (core_.ended) return false;
   failure_ = {};
+  plan_from_ = {};
   return busy_ = true;
 }
 
@@ -312,9 +335,10 @@ bool Maintenance::there_is_more() const {
 Status Maintenance::preview(GcReport* report) {
   Status status = each_expired(*core_.view, [&](const LogRow& log, const Verdict& verdict) {
     report->entries_expired += verdict.keep_from - log.lsn_first;
+    return true;
   });
   if (!status.ok()) return core_.of_view(status);
-  auto plan = plan_compaction(*core_.view, core_.options, true, {});
+  auto plan = plan_compaction(*core_.view, core_.options, true, {}, {});
   if (!plan) return core_.of_view(plan.status());
   report->objects_compacted = plan->objects;
   report->bytes_compacted = plan->bytes;
@@ -359,7 +383,11 @@ Result<GcReport> Maintenance::gc(bool dry_run) {
     before = report_;
   }
   status = delete_what_is_ripe(false);
-  if (status.ok()) status = await([this](Then then) { expire(std::move(then)); });
+  for (int round = 0; status.ok() && round < kRoundsMax; ++round) {
+    status = core_.keeper->drain(kNever);
+    if (status.ok()) status = await([this](Then then) { expire(std::move(then)); });
+    if (!there_is_more()) break;
+  }
   for (int round = 0; status.ok() && round < kRoundsMax; ++round) {
     status = core_.keeper->drain(kNever);
     if (status.ok()) status = await([this](Then then) { compact(true, std::move(then)); });

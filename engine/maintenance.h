@@ -20,6 +20,7 @@ class Maintenance {
  public:
   explicit Maintenance(EngineCore& core) : core_(core) {}
 
+  void start();
   // From the keeper of the view, with no lock held: the view has news.
   void view_has_news();
   // As Wal::gc().
@@ -55,6 +56,9 @@ class Maintenance {
   uint64_t slots_at_pass_ WP_GUARDED_BY(core_.mutex) = 0;
   uint64_t bytes_at_pass_ WP_GUARDED_BY(core_.mutex) = 0;
   std::deque<std::vector<RunRow>> segments_ WP_GUARDED_BY(core_.mutex);  // still to be written
+  uint64_t looked_at_ WP_GUARDED_BY(core_.mutex) = 0;  // objects, by the last plan
+  ObjectId plan_from_ WP_GUARDED_BY(core_.mutex);
+  bool hurry_ WP_GUARDED_BY(core_.mutex) = false;  // a gc waits for the pass under way
   std::set<ObjectId> unreadable_ WP_GUARDED_BY(core_.mutex);
   std::vector<std::string> abandoned_ WP_GUARDED_BY(core_.mutex);
   GcReport report_ WP_GUARDED_BY(core_.mutex);  // of all that was done

@@ -20,6 +20,7 @@ namespace wp {
 namespace {
 
 constexpr size_t kGetsAtOnce = 16;
+constexpr size_t kPage = 1000;
 // So many slots are applied to the view at once while walking a long journal.
 constexpr uint64_t kSlotsInRamMax = 2'000;
 // Each round needs a checkpoint or a fence of somebody else's.
@@ -567,12 +568,18 @@ void Opening::count_slots_since(const std::vector<std::string>& checkpoints) {
   Epoch epoch = 0;
   Seq seq = 0;
   if (!checkpoints.empty() && parse_checkpoint_key(checkpoints.front(), &epoch, &seq)) {
-    const auto rows = core_.view->slots(epoch, seq + 1, core_.options.checkpoint_slots);
-    MutexLock lock(core_.mutex);
-    if (rows) {
-      slots = core_.ledger.pending_slots();
-      for (const SlotRow& row : *rows) slots += is_segment(row.seq) ? 0 : 1;
+    uint64_t found = 0;
+    for (size_t page = kPage; page == kPage && found < core_.options.checkpoint_slots;) {
+      const auto rows = core_.view->slots(epoch, ++seq, kPage);
+      page = rows ? rows->size() : 0;
+      for (size_t i = 0; i < page; ++i) {
+        epoch = (*rows)[i].epoch;
+        seq = (*rows)[i].seq;
+        found += is_segment(seq) ? 0 : 1;
+      }
     }
+    MutexLock lock(core_.mutex);
+    slots = found + core_.ledger.pending_slots();
   } else {
     MutexLock lock(core_.mutex);
     slots = core_.ledger.head().slots;

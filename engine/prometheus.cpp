@@ -144,13 +144,28 @@ void put_ram(Exposition& out, const Stats& stats) {
 
 void put_space(Exposition& out, const Stats& stats) {
   out.gauge("wp_compaction_debt_bytes", stats.compaction_debt_bytes,
-            "Bytes of objects that compaction would gather, as of its last pass.");
-  out.gauge("wp_reclaimable_bytes", stats.reclaimable_bytes,
-            "Bytes of objects that only wait to be deleted, as of the last pass.");
-  out.counter("wp_written_segments_total", stats.segments_written, "Segments stored.");
-  out.counter("wp_written_segment_bytes_total", stats.segment_bytes_written,
+            "Small or mostly unused objects, as of the last pass.");
+  out.counter("wp_segments_written_total", stats.segments_written, "Segments published.");
+  out.counter("wp_segment_bytes_written_total", stats.segment_bytes_written,
               "Bytes of those objects.");
+  out.gauge("wp_reclaimable_bytes", stats.reclaimable_bytes,
+            "Objects that only wait to be deleted, as of the last pass.");
   out.counter("wp_reclaimed_bytes_total", stats.reclaimed_bytes, "Bytes of objects deleted.");
+}
+
+void put_cursors(Exposition& out, const Stats& stats) {
+  const auto each = [&](std::string_view name, std::string_view help, auto value) {
+    out.family(name, "gauge", help);
+    for (const CursorLag& lag : stats.cursors) {
+      out.sample(value(lag.cursor), label("log", lag.log) + "," + label("cursor", lag.cursor.name));
+    }
+  };
+  each("wp_cursor_lag_entries", "Durable entries behind a cursor's commit.",
+       [](const CursorInfo& cursor) { return cursor.entries_behind; });
+  each("wp_cursor_lag_bytes", "About as many bytes.",
+       [](const CursorInfo& cursor) { return cursor.bytes_behind; });
+  each("wp_cursor_lag_seconds", "Since it was committed, by the log's own time.",
+       [](const CursorInfo& cursor) { return seconds(cursor.age_behind); });
 }
 
 void put_ephemeral(Exposition& out, const Stats& stats) {
@@ -189,6 +204,7 @@ std::string to_prometheus(const Stats& stats, std::string_view root_label) {
   put_storing(out, stats);
   put_ram(out, stats);
   put_space(out, stats);
+  put_cursors(out, stats);
   put_ephemeral(out, stats);
   put_requests(out, stats);
   return out.take();

@@ -368,19 +368,18 @@ Result<std::optional<RunRow>> Reader::Impl::run_at(Lsn lsn) {
   while (!runs_.empty() && runs_.front().lsn_first + runs_.front().count <= lsn_) {
     runs_.pop_front();
   }
-  for (int look = 0; look < 2; ++look) {
-    for (const RunRow& run : runs_) {
-      if (lsn >= run.lsn_first && lsn - run.lsn_first < run.count)
-        return std::optional<RunRow>(run);
-    }
-    auto found = core_.runs_from(*log_, lsn, kRunsAtOnce);
-    if (!found) return found.status();
-    if (found->empty() || found->front().lsn_first > lsn) return std::optional<RunRow>();
-    for (const RunRow& run : *found) {
-      if (runs_.empty() || run.lsn_first > runs_.back().lsn_first) runs_.push_back(run);
-    }
+  const auto holds = [lsn](const RunRow& run) {
+    return lsn >= run.lsn_first && lsn - run.lsn_first < run.count;
+  };
+  for (const RunRow& run : runs_) {
+    if (holds(run)) return std::optional<RunRow>(run);
   }
-  return std::optional<RunRow>();
+  auto found = core_.runs_from(*log_, lsn, kRunsAtOnce);
+  if (!found) return found.status();
+  if (found->empty() || !holds(found->front())) return std::optional<RunRow>();
+  // Not behind those that are known already: they may lie elsewhere by now.
+  runs_.assign(found->begin(), found->end());
+  return std::optional<RunRow>(runs_.front());
 }
 
 // Starts what will be needed next: at least what is needed now.
@@ -398,7 +397,8 @@ Status Reader::Impl::plan() {
     auto run = run_at(from);
     if (!run) return loads_.empty() ? run.status() : Status();
     if (!*run) {
-      if (!loads_.empty() || from < log_->lsn_first) return {};
+      // Or it went just now: the next look says so.
+      if (!loads_.empty() || from < log_->lsn_first || log_->dropped) return {};
       return Status(Code::kCorrupt, "read log " + log_->name +
                                         ": the view does not know where LSN " +
                                         std::to_string(from) + " is; rebuild=true builds it anew");

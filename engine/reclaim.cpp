@@ -30,7 +30,9 @@ std::vector<ObjectRange> ranges_of(const std::vector<SlotRow>& rows) {
 
 void ReclaimJob::start() {
   kept_ = core_.keeper->kept();
-  // Nothing is deleted on the word of a view that is not what it should be.
+  // Nothing is deleted by who is no owner any more, or on the word of a view that is not what it
+  // should be.
+  if (!core_.writer->failure().ok()) return end({});
   if (!core_.keeper->error().empty() || !core_.view_damage().empty()) return end({});
   if (kept_.newest.empty()) return end({});
   list(std::string(kCheckpointPrefix), "",
@@ -173,6 +175,7 @@ void ReclaimJob::list(const std::string& prefix, const std::string& after,
 void ReclaimJob::remove(std::vector<std::string> keys, Then then) {
   if (keys.empty()) return then();
   if (core_.ended) return end(core_.usable());
+  if (Status status = core_.writer->failure(); !status.ok()) return end(std::move(status));
   std::vector<std::string> now = keys;
   now.resize(std::min(now.size(), kKeysAtOnce));
   core_.store->remove(

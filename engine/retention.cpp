@@ -37,22 +37,22 @@ Result<Lsn> passed_by_age_and_bytes(View& view, const LogRow& log) {
 
 }  // namespace
 
-uint64_t bytes_from(const LogRow& log, const RunRow& run, Lsn lsn) {
-  const uint64_t before = lsn > run.lsn_first ? std::min(lsn - run.lsn_first, run.count) : 0;
+Lag lag_of(const LogRow& log, const CursorRow& cursor, const RunRow* next) {
+  if (next == nullptr) return {};
+  const int64_t since = std::max(cursor.time_ms, next->time_first_ms);
+  const Lsn from = cursor.committed + 1;
+  const uint64_t done = from > next->lsn_first ? std::min(from - next->lsn_first, next->count) : 0;
   const double share =
-      static_cast<double>(before) / static_cast<double>(std::max<uint64_t>(run.count, 1));
-  return log.bytes_end - run.bytes_begin -
-         std::min(run.bytes, static_cast<uint64_t>(static_cast<double>(run.bytes) * share));
+      static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(next->count, 1));
+  const uint64_t before =
+      next->bytes_begin + static_cast<uint64_t>(static_cast<double>(next->bytes) * share);
+  return {log.bytes_end - std::min(before, log.bytes_end),
+          Duration{std::max<int64_t>(0, log.time_last_ms - since)}};
 }
 
-bool cursor_holds(const LogRow& log, const CursorRow& cursor, uint64_t bytes_behind) {
-  if (cursor.committed + 1 >= log.lsn_next) return true;
-  const Retention& retention = log.settings.retention;
-  if (retention.hold_age > Duration{0} &&
-      log.time_last_ms - cursor.time_ms > retention.hold_age.count()) {
-    return false;
-  }
-  return retention.hold_bytes == 0 || bytes_behind <= retention.hold_bytes;
+bool cursor_holds(const Retention& retention, const Lag& lag) {
+  if (retention.hold_age > Duration{0} && lag.age > retention.hold_age) return false;
+  return retention.hold_bytes == 0 || lag.bytes <= retention.hold_bytes;
 }
 
 Result<Verdict> judge(View& view, const LogRow& log) {
@@ -63,13 +63,11 @@ Result<Verdict> judge(View& view, const LogRow& log) {
   Lsn held_from = log.lsn_next;
   for (const CursorRow& cursor : log.settings.cursors) {
     const Lsn from = std::max(cursor.committed + 1, log.lsn_first);
-    uint64_t bytes_behind = 0;
-    if (log.settings.retention.hold_bytes != 0) {
-      auto run = run_at(view, log, from);
-      if (!run) return run.status();
-      if (*run) bytes_behind = bytes_from(log, **run, from);
+    auto next = run_at(view, log, from);
+    if (!next) return next.status();
+    if (!cursor_holds(log.settings.retention, lag_of(log, cursor, *next ? &**next : nullptr))) {
+      continue;
     }
-    if (!cursor_holds(log, cursor, bytes_behind)) continue;
     if (!verdict.holder.empty() && from >= held_from) continue;
     verdict.holder = cursor.name;
     verdict.holder_from = held_from = from;

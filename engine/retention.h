@@ -8,13 +8,17 @@
 
 namespace wp {
 
-// The log's bytes from an entry of that run on. Of the run itself a share, by the number of
-// entries: a run may be as large as a segment, and who is one entry behind is not behind by all of
-// it.
-uint64_t bytes_from(const LogRow& log, const RunRow& run, Lsn lsn);
-
-// Whether a cursor that is so far behind still holds entries.
-bool cursor_holds(const LogRow& log, const CursorRow& cursor, uint64_t bytes_behind);
+// How far behind a cursor is; `next` is the run that holds the first entry that is not done, null:
+// there is none. Of that run it is a share, by the number of entries: a run may be as large as a
+// segment, and who is one entry behind is not behind by all of it. Its age is that of what is not
+// done, from when the cursor was last committed on: who waited for a quiet log is not behind.
+struct Lag {
+  uint64_t bytes = 0;
+  Duration age{0};
+};
+Lag lag_of(const LogRow& log, const CursorRow& cursor, const RunRow* next);
+// Whether a cursor so far behind still holds entries.
+bool cursor_holds(const Retention& retention, const Lag& lag);
 
 struct Verdict {
   Lsn keep_from = 1;         // everything before it may go

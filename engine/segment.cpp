@@ -12,6 +12,8 @@ std::string SegmentBuilder::add(const RunRow& row, const SegmentSource& source) 
   if (runs_.empty()) time_base_ms_ = source.header.time_base_ms;
   has_properties_ = has_properties_ || source.header.properties;
   Gathered& gathered = runs_[{row.log, row.lsn_first}];
+  raw_bytes_ -= gathered.bytes.size();  // where it is added again
+  gathered = {};
   gathered.run = row;
   for (uint32_t i = run->piece_first; i < run->piece_first + run->pieces; ++i) {
     const Piece& piece = source.index.pieces[i];

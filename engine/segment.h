@@ -27,8 +27,8 @@ class SegmentBuilder {
   SegmentBuilder(const RootId& root, const SlotId& name) : root_(root), name_(name) {}
 
   // The entries of a run of the source. Runs come in any order, but those of one log must follow
-  // each other without a gap in the end. Empty: it is done; else what is wrong with the source, and
-  // the builder is of no use any more.
+  // each other without a gap in the end. Empty: it is done; else what is wrong with the source; the
+  // same runs may then be added again from another copy.
   std::string add(const RunRow& run, const SegmentSource& source);
   uint64_t raw_bytes() const { return raw_bytes_; }
 

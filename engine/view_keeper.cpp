@@ -61,8 +61,9 @@ void ViewKeeper::run() {
   running_ = false;
   idle_.notify_all();
   // What came meanwhile.
-  if (core_.ended || stuck_ || !core_.ledger.pending()) return;
-  start_at(core_.runtime->now() + kDelay);
+  if (core_.ended || stuck_) return;
+  if (checkpoint_wanted_ && !storing_) return start();
+  if (core_.ledger.pending()) start_at(core_.runtime->now() + kDelay);
 }
 
 // True: there is enough left to go on at once.
@@ -83,6 +84,8 @@ bool ViewKeeper::apply_once() {
     MutexLock lock(core_.mutex);
     if (status.ok()) {
       core_.ledger.applied(*delta);
+      slots_in_view_ = delta->head.slots;
+      idle_.notify_all();
       stuck_.reset();
       error_.clear();
       damaged_ = false;
@@ -108,7 +111,9 @@ Status ViewKeeper::drain(TimePoint deadline) {
   waited_for_ = true;
   Status status;
   bool tried = false;
-  while (!core_.ended && (running_ || stuck_ || core_.ledger.pending())) {
+  // What comes while we wait is not waited for.
+  const uint64_t slots = core_.ledger.head().slots;
+  while (!core_.ended && slots_in_view_ < slots && (running_ || stuck_ || core_.ledger.pending())) {
     if (!running_) {
       if (tried && stuck_) {
         status = Status(Code::kUnavailable, "write the view of " + core_.url + ": " + error_);
@@ -172,6 +177,7 @@ void ViewKeeper::store_checkpoint() {
     checkpoint_status_ = encoded.status();
     if (!encoded) {
       storing_ = false;
+      ++checkpoints_ended_;
       idle_.notify_all();
       return;
     }
@@ -316,10 +322,13 @@ Status ViewKeeper::checkpoint_now() {
   if (Status status = drain(kNever); !status.ok()) return status;
   MutexLock lock(core_.mutex);
   while (storing_ && !core_.ended) core_.runtime->wait(lock, idle_, kNever);
-  checkpoint_status_ = {};
+  const uint64_t before = checkpoints_ended_;
   checkpoint_wanted_ = true;
   start();
-  while ((running_ || storing_) && !core_.ended) core_.runtime->wait(lock, idle_, kNever);
+  while (checkpoints_ended_ == before && !core_.ended && !stuck_) {
+    core_.runtime->wait(lock, idle_, kNever);
+  }
+  if (stuck_) return Status(Code::kUnavailable, "write the view of " + core_.url + ": " + error_);
   if (core_.ended) return Status(Code::kClosed, "use " + core_.url + ": it was closed; reopen");
   return checkpoint_status_;
 }
@@ -347,7 +356,9 @@ void ViewKeeper::remove_old_checkpoints() {
 void ViewKeeper::checkpoint_ended() {
   MutexLock lock(core_.mutex);
   storing_ = false;
+  ++checkpoints_ended_;
   idle_.notify_all();
+  if (checkpoint_wanted_) start();
 }
 
 void ViewKeeper::ended() {

@@ -21,7 +21,7 @@ class ViewKeeper {
 
   // The ledger has more than the view. Any thread, no lock held.
   void slots_applied();
-  // Waits until the view has all that the ledger had.
+  // Waits until the view has all that the ledger has now.
   Status drain(TimePoint deadline);
   // Stores a checkpoint if the view has news since the last, and gives the view back. What fails
   // here costs only time at the next opening, and is told by message.
@@ -87,7 +87,9 @@ class ViewKeeper {
   uint64_t slots_at_checkpoint_ WP_GUARDED_BY(core_.mutex) = 0;
   uint64_t let_go_at_checkpoint_ WP_GUARDED_BY(core_.mutex) = 0;
   bool checkpoint_wanted_ WP_GUARDED_BY(core_.mutex) = false;
-  Status checkpoint_status_ WP_GUARDED_BY(core_.mutex);  // of the last one
+  uint64_t checkpoints_ended_ WP_GUARDED_BY(core_.mutex) = 0;  // stored, or failed
+  uint64_t slots_in_view_ WP_GUARDED_BY(core_.mutex) = 0;      // as far as we wrote them
+  Status checkpoint_status_ WP_GUARDED_BY(core_.mutex);        // of the last one
   // The two newest, and before them some that were stored within the grace.
   std::deque<Checkpoint> stored_ WP_GUARDED_BY(core_.mutex);
   TimePoint swept_at_ WP_GUARDED_BY(core_.mutex) = kNever;

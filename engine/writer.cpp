@@ -23,6 +23,8 @@ constexpr int kPassesOfGuests = 6;
 constexpr int kPassesOfEventThread = 64;
 
 constexpr std::chrono::milliseconds kRetryFirst{50}, kRetryMax{30'000};
+// How long closing waits for what nobody would miss.
+constexpr std::chrono::seconds kCourtesy{1};
 
 // Encoded once for all entries of an append; the bytes are the thread's, until its next call.
 Bytes encoded_properties(std::span<const Property> properties) {
@@ -199,7 +201,7 @@ void Writer::add_done(Done done, Lsn lsn) {
 
 Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloads,
                            const AppendOptions& options, bool durable, Done done) {
-  const Bytes properties = encoded_properties(options.properties);
+  Bytes properties = encoded_properties(options.properties);
   uint64_t bytes = 0;  // as the limit counts them
   uint64_t each = 0;
   for (const Property& property : options.properties) {
@@ -223,6 +225,8 @@ Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloa
   if (!has_room(encoded)) {
     Status status = wait_for_room(lock, *log, encoded, options.at_limit, deadline);
     if (!status.ok()) return status;
+    // A simulated wait runs others on this thread, which may have appended as well.
+    properties = encoded_properties(options.properties);
   }
   const bool first = open_->empty();
   begin_batch_if_empty();
@@ -381,16 +385,52 @@ void Writer::submit(std::vector<Change> changes, Done done) {
     begin_batch_if_empty();
     open_->forced = true;
   }
-  const bool told_later = !open_->empty();
+  tell_later(lock, first, std::move(done), 0);
+}
+
+WP_TSA(no_thread_safety_analysis)  // the caller's lock is given back
+void Writer::tell_later(MutexLock& lock, bool first, Done done, Lsn told) {
+  const bool later = !open_->empty();
   bool post = false;
-  if (told_later) {
+  if (later) {
     if (first) post = begin_linger();
-    add_done(std::move(done), 0);
+    add_done(std::move(done), told);
     count_gathering();
   }
   lock.unlock();
-  if (!told_later) done(Lsn{0});
+  if (!later) done(told);
   if (post) post_pump();
+}
+
+namespace {
+
+// What holds entries may have grown since: a cursor that is new, or went back.
+bool holds_more(const LogState& log, const LogRow& judged) {
+  if (log.retains_in_flight != 0 || !(log.row.settings == judged.settings)) return true;
+  for (const auto& [name, said] : log.said) {
+    const auto& rows = judged.settings.cursors;
+    const auto row = std::find_if(rows.begin(), rows.end(),
+                                  [&](const CursorRow& each) { return each.name == name; });
+    if (row == rows.end() || said.dropped || said.committed < row->committed) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void Writer::expire(std::vector<Expiry> expiries, Done done) {
+  MutexLock lock(core_.mutex);
+  const bool first = open_->empty();
+  Lsn entries = 0;
+  for (Expiry& expiry : expiries) {
+    const LogState& log = *expiry.log;
+    if (!refusal(log).ok() || holds_more(log, expiry.judged))
+      continue;  // the next pass judges anew
+    if (log.row.lsn_first != expiry.judged.lsn_first) continue;
+    entries += expiry.keep_from - log.row.lsn_first;
+    record({RecordType::kTruncate, log.id, "", expiry.keep_from, expiry.bytes_begin}, expiry.log);
+  }
+  tell_later(lock, first, std::move(done), entries);
 }
 
 SlotId Writer::next_segment() {
@@ -475,10 +515,10 @@ Status Writer::record_and_wait(MutexLock& lock, Record change, const LogStatePtr
   return wait_for(lock, batch, kNever);
 }
 
-Status Writer::store(Record change, const LogStatePtr& log) {
-  MutexLock lock(core_.mutex);
+Status Writer::store(MutexLock& lock, Record change, const LogStatePtr& log) {
   if (Status status = refusal(*log); !status.ok()) return status;
   record_log(log);
+  if (change.type == RecordType::kRetain) ++log->retains_in_flight;
   return record_and_wait(lock, std::move(change), log);
 }
 
@@ -913,17 +953,18 @@ Status Writer::close(TimePoint deadline) {
   record_commits();
   closing_ = true;
   room_.notify_all();
-  BatchPtr batch = open_->empty() ? nullptr : open_;
-  const bool wrote = slot_next_.seq != 0 || batch != nullptr;
-  if (!wrote) return {};
+  // Who wrote nothing says so too, or the fence behind it stays for ever; but nobody waits long.
+  const bool wrote = slot_next_.seq != 0 || !open_->empty();
+  if (!wrote) deadline = std::min(deadline, core_.runtime->now() + kCourtesy);
   begin_batch_if_empty();
   open_->last = true;
   open_->wanted = true;
-  batch = open_;
+  const BatchPtr batch = open_;
   lock.unlock();
   pump(kPassesOfGuests);
   lock.lock();
   Status status = wait_for(lock, batch, deadline);
+  if (!wrote) return {};
   if (status.ok() || !failed_.ok()) return status;
   uint64_t left = open_->entries;
   for (const BatchPtr& each : line_) left += each->entries;

@@ -37,12 +37,25 @@ class Writer {
   Status flush(std::optional<Duration> timeout);
   Status truncate(const LogStatePtr& log, Lsn upto);
   Status drop(const LogStatePtr& log);
-  // Stores one record of the log, durably on return; the log's creation before it if need be.
-  Status store(Record change, const LogStatePtr& log);
+  // Stores one record of the log, durably on return; the log's creation before it if need be. With
+  // the engine's lock held, which is free while it waits.
+  Status store(MutexLock& lock, Record change, const LogStatePtr& log)
+      WP_TSA(no_thread_safety_analysis);
+  // Why nothing can be recorded of the log; with the engine's lock held.
+  Status refusal(const LogState& log) WP_TSA(no_thread_safety_analysis);
   // Records that belong to no log, or to several: they ride along as entries of append_async do,
   // and `done` is told as theirs. Without records: an empty fragment.
   using Change = std::pair<Record, LogStatePtr>;  // the log, where it is one's
   void submit(std::vector<Change> changes, Done done);
+  // Truncations by retention, of logs that are still as they were when that was judged; `done` is
+  // told how many entries went.
+  struct Expiry {
+    LogStatePtr log;
+    LogRow judged;
+    Lsn keep_from = 0;
+    uint64_t bytes_begin = 0;
+  };
+  void expire(std::vector<Expiry> expiries, Done done);
   // What was said about cursors goes now.
   void send_commits();
   // The next number for a segment of our own.
@@ -83,7 +96,6 @@ class Writer {
     Status status;
   };
 
-  Status refusal(const LogState& log) WP_REQUIRES(core_.mutex);
   bool has_room(uint64_t bytes) WP_REQUIRES(core_.mutex);
   Status wait_for_room(MutexLock& lock, const LogState& log, uint64_t bytes, AtLimit at_limit,
                        TimePoint deadline) WP_REQUIRES(core_.mutex);
@@ -98,6 +110,8 @@ class Writer {
   void record_log(const LogStatePtr& log) WP_REQUIRES(core_.mutex);
   // Something was put into a batch that was empty: when it goes. True: post_pump() with no lock.
   bool begin_linger() WP_REQUIRES(core_.mutex);
+  // With some changes made, or none.
+  void tell_later(MutexLock& lock, bool first, Done done, Lsn told) WP_REQUIRES(core_.mutex);
   void close_open() WP_REQUIRES(core_.mutex);
   bool want_post() WP_REQUIRES(core_.mutex);
   Status wait_for(MutexLock& lock, const BatchPtr& batch, TimePoint deadline)

@@ -202,8 +202,8 @@ TEST_CASE("C11 opening and closing without a write leaves no damage and no garba
   uint64_t slots = 0;
   for (const std::string& key : root.keys()) slots += key.starts_with("j/");
   CHECK(slots == info.slots);
-  // An opening that wrote nothing costs nothing that stays.
-  CHECK(slots <= 16);
+  // An opening that wrote nothing leaves its fence and its last word, which both may go.
+  CHECK(slots <= 28);
 }
 
 TEST_CASE("C12 a restart keeps payloads, properties, LSNs, times and logs") {

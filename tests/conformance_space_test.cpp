@@ -196,6 +196,27 @@ TEST_CASE("C31 readers of this process and of another go on over compaction and 
   }
 }
 
+TEST_CASE("C31 a reader that knows where the next entries lie finds them when they lie elsewhere") {
+  const TestRoot root(each_root());
+  Options options = brisk(root);
+  options.reclaim_grace = Duration{3'600'000};  // what it knows is still there as well
+  for (const Lsn read_before : {1u, 63u, 64u, 65u, 200u}) {
+    const auto wal = root.open(options);
+    Log log = log_of(*wal, "log" + std::to_string(read_before));
+    for (const std::string& text : texts("x", 300)) append_text(log, text);
+    auto reader = log.subscribe();
+    require_ok(reader.status());
+    for (Lsn lsn = 1; lsn <= read_before; ++lsn) require_ok(reader->next().status());
+    CHECK(gc(*wal).segments_written > 0);
+    for (int i = 301; i <= 500; ++i) append_text(log, "x" + std::to_string(i));
+    for (Lsn lsn = read_before + 1; lsn <= 500; ++lsn) {
+      const auto entry = reader->next(Duration{10'000});
+      require_ok(entry.status());
+      CHECK((*entry)->text() == "x" + std::to_string(lsn));
+    }
+  }
+}
+
 TEST_CASE("a reader elsewhere that was too slow is told what is left") {
   const TestRoot root(each_root());
   if (root.kind() == RootKind::kMemory) return;
@@ -327,6 +348,74 @@ TEST_CASE("a cursor that is stuck holds no more than the policy allows, and is n
   CHECK_CODE(log.retain({.age = Duration{-1}}), Code::kInvalid);
 }
 
+TEST_CASE("a consumer that waited for a quiet log still holds what comes next") {
+  const TestRoot root(each_root());
+  const auto wal = root.open(brisk(root));
+  Log log = log_of(*wal, "a");
+  append_text(log, "1");
+  require_ok(log.retain({.cursors = true, .hold_age = Duration{100}}));
+  auto slow = log.cursor("slow"), fast = log.cursor("fast");
+  require_ok(slow->commit(1));
+  require_ok(fast->commit(1));
+  std::this_thread::sleep_for(Duration{200});
+  append_text(log, "2");
+  require_ok(fast->commit(2));
+  gc(*wal);
+  CHECK(log.info().lsn_first == 2);
+  CHECK(slow->info().holds);
+  CHECK((*slow->read()->next())->text() == "2");
+}
+
+TEST_CASE("a cursor that is dropped stays so, whoever commits it meanwhile, and may be made anew") {
+  SimWorld world(1);
+  Site site = world.open("m");
+  Log log = log_of(site, "a");
+  for (const std::string& text : texts("x", 5)) append_text(log, text);
+  auto cursor = log.cursor("c");
+  require_ok(cursor.status());
+  bool committed = false;
+  site.store->before = [&](const SimRequest& request) {
+    if (committed || !request.put("j/")) return;
+    committed = true;
+    CHECK_CODE(cursor->commit(3), Code::kNotFound);
+  };
+  require_ok(cursor->drop());
+  CHECK(committed);
+  require_ok(site->flush({}));
+  CHECK(log.cursors().empty());
+  CHECK_CODE(cursor->commit(3), Code::kNotFound);
+  require_ok(log.cursor("c").status());
+  require_ok(cursor->commit(3));
+  require_ok(site->close());
+  CHECK(log_of(world.open("next"), "a").cursors().at(0).committed == 3);
+}
+
+TEST_CASE("a retention that was taken back is not acted upon any more") {
+  SimWorld world(1);
+  Options options;
+  options.reclaim_grace = Duration{0};
+  options.compact_share = 0;
+  Site site = world.open("m", options);
+  Log log = log_of(site, "a");
+  for (const std::string& text : texts("x", 12)) append_text(log, text);
+  require_ok(log.retain({.bytes = 1}));
+  require_ok(site->gc(true).status());
+  bool retained = false;
+  site.store->before = [&](const SimRequest& request) {
+    if (retained || request.cause != Cause::kReclaim) return;
+    retained = true;
+    world.sim.spawn(site.machine, "retain", [&] { require_ok(log.retain({})); });
+  };
+  for (int i = 0; i < 3; ++i) {
+    append_text(log, "y");
+    (void)site->gc(false);
+    if (retained) break;
+  }
+  const Lsn first = log.info().lsn_first;
+  require_ok(site->gc(false).status());
+  CHECK(log.info().lsn_first == first);
+}
+
 TEST_CASE("commits of cursors ride along, and on their own cost one request in a while") {
   const TestRoot root(RootKind::kMemory);
   Options options = root.options();
@@ -450,6 +539,40 @@ TEST_CASE("leftovers are swept: segments that were not published, slots past a f
   for (const Holding& holding : *held) fence = fence || holding.why == Holding::Why::kFence;
   CHECK(fence);
   require_ok(wal->verify());
+}
+
+TEST_CASE("openings that write nothing leave nothing, however many") {
+  const TestRoot root(each_root());
+  for (int i = 0; i < 60; ++i) require_ok(root.open(brisk(root))->close());
+  const auto wal = root.open(brisk(root));
+  gc(*wal);
+  CHECK(root.keys().size() < 12);
+}
+
+TEST_CASE("what cursors lag behind, and what the space is used for, is in the stats") {
+  const TestRoot root(each_root());
+  const auto wal = root.open(brisk(root));
+  Log log = log_of(*wal, "a"), other = log_of(*wal, "b");
+  for (int i = 0; i < 20; ++i) append_text(log, noise(static_cast<uint64_t>(i), 1'000));
+  append_text(other, "x");
+  require_ok(log.cursor("slow").status());
+  require_ok(log.cursor("fast")->commit(15));
+  Stats stats = wal->stats();
+  REQUIRE(stats.cursors.size() == 2);
+  CHECK(stats.cursors[0].log == "a");
+  CHECK(stats.cursors[0].cursor.name == "fast");
+  CHECK(stats.cursors[0].cursor.entries_behind == 5);
+  CHECK(stats.cursors[0].cursor.bytes_behind == 5'000);
+  CHECK(stats.cursors[1].cursor.entries_behind == 20);
+  require_ok(log.truncate(10));
+  gc(*wal);
+  stats = wal->stats();
+  CHECK(stats.segments_written == 1);
+  CHECK(stats.reclaimed_bytes > 10'000);
+  const std::string text = to_prometheus(stats, "r");
+  CHECK(text.find("wp_cursor_lag_entries{root=\"r\",log=\"a\",cursor=\"fast\"} 5\n") !=
+        std::string::npos);
+  CHECK(text.find("wp_segments_written_total{root=\"r\"} 1\n") != std::string::npos);
 }
 
 TEST_CASE("D03 a thousand logs that append cost the requests of one") {

@@ -220,11 +220,6 @@ TEST_CASE("stats of a root that did nothing, and of one that did, are valid for 
   CHECK(metric(after, "wp_stored_fragments_total") == 10);
   CHECK(stats.flush_latency.count == 10);
   CHECK(stats.flush_latency.sum > std::chrono::nanoseconds{0});
-  for (const char* name :
-       {"wp_compaction_debt_bytes", "wp_reclaimable_bytes", "wp_written_segments_total",
-        "wp_written_segment_bytes_total", "wp_reclaimed_bytes_total"}) {
-    CHECK(metric(after, name) == 0);
-  }
   CHECK(metric(after, "wp_ephemeral_published_entries_total") == 1);
   CHECK(metric(after, "wp_ram_bytes", {{"use", "ephemeral"}}) > 0);
   CHECK(metric(after, "wp_requests_total", {{"operation", "put"}, {"cause", "flush"}}) == 10);

@@ -28,8 +28,6 @@ bool SimRandom::chance(double probability) {
   return static_cast<double>(next() >> 11) * 0x1.0p-53 < probability;
 }
 
-thread_local SimRuntime::Actor* SimRuntime::current_actor_ = nullptr;
-
 SimRuntime::SimRuntime(uint64_t seed) : seed_(seed), random_(seed) {}
 
 SimRuntime::~SimRuntime() {
@@ -37,8 +35,8 @@ SimRuntime::~SimRuntime() {
     Actor& actor = *actors_[i];
     actor.unwind = true;
     while (actor.state != Actor::State::kDone) run_actor(actor);
-    actor.thread.join();
   }
+  actors_.clear();
   for (const auto& machine : machines_) machine->stopped_ = true;
   // What tasks hold may be the last handle of an engine, whose end calls back into this.
   while (!timed_.empty()) {
@@ -86,6 +84,11 @@ void SimRuntime::note(std::string_view what) {
   if (lines_.size() > kLinesMax) lines_.pop_front();
 }
 
+void SimRuntime::count(std::string_view what) {
+  const auto it = counts_.find(what);
+  ++(it != counts_.end() ? it->second : counts_[std::string(what)]);
+}
+
 std::string SimRuntime::trace_text() const {
   std::string text;
   for (const std::string& line : lines_) text += line + '\n';
@@ -116,7 +119,6 @@ void SimRuntime::run_event(Event event) {
   event.task();
   event.task = nullptr;
   event_machine_ = before;
-  if (event.machine != nullptr) wake_actors(event.machine, nullptr);
 }
 
 void SimRuntime::hold_or_run(std::map<TimeKey, Event>::iterator it) {
@@ -141,45 +143,54 @@ TimePoint SimRuntime::next_time() const {
   return next;
 }
 
-std::vector<std::function<void()>> SimRuntime::candidates() {
-  std::vector<std::function<void()>> found;
+bool SimRuntime::may_go_on(const Actor& actor) const {
+  if (actor.machine->paused_) return false;
+  if (actor.state == Actor::State::kReady) return true;
+  return actor.state == Actor::State::kWaiting &&
+         (actor.unwind || actor.deadline <= now_ ||
+          actor.waits_on->times_notified() != actor.notified_before);
+}
+
+void SimRuntime::find_candidates() {
+  candidates_.clear();
   for (const auto& machine : machines_) {
-    if (machine->posted_.empty() || machine->paused_) continue;
-    found.push_back([this, m = machine.get()] {
-      Event event{std::move(m->posted_.front()), m, Kind::kTimer, 0};
-      m->posted_.pop_front();
-      run_event(std::move(event));
-    });
+    if (!machine->posted_.empty() && !machine->paused_) {
+      candidates_.push_back({machine.get(), nullptr, {}});
+    }
   }
   for (const auto& actor : actors_) {
-    if (actor->machine->paused_) continue;
-    const bool due =
-        actor->state == Actor::State::kWaiting &&
-        (actor->deadline <= now_ || actor->waits_on->times_notified() != actor->notified_before);
-    if (!due && actor->state != Actor::State::kReady) continue;
-    found.push_back([this, a = actor.get()] { run_actor(*a); });
+    if (may_go_on(*actor)) candidates_.push_back({nullptr, actor.get(), {}});
   }
   size_t due = 0;
   for (auto it = timed_.begin(); it != timed_.end() && it->first.first <= now_; ++it) {
-    found.push_back([this, it] { hold_or_run(it); });
+    candidates_.push_back({nullptr, nullptr, it});
     if (++due == kDueChoicesMax) break;
   }
-  return found;
 }
 
 bool SimRuntime::step(TimePoint limit) {
   if (current_actor_ != nullptr) fail("an actor drives the simulation itself");
-  auto found = candidates();
-  if (found.empty()) {
+  find_candidates();
+  if (candidates_.empty()) {
     const TimePoint next = next_time();
     if (next > limit || next == kNever) return false;
     now_ = next;
     events_at_ = events_;
-    found = candidates();
+    find_candidates();
   }
   ++events_;
   if (events_ - events_at_ > kEventsPerMomentMax) fail("events without end at one moment");
-  found[random_.below(found.size())]();
+  const Candidate chosen = candidates_[random_.below(candidates_.size())];
+  if (chosen.posted != nullptr) {
+    Event event{std::move(chosen.posted->posted_.front()), chosen.posted, Kind::kTimer, 0};
+    chosen.posted->posted_.pop_front();
+    run_event(std::move(event));
+  } else if (chosen.actor != nullptr) {
+    run_actor(*chosen.actor);
+    if (chosen.actor->state == Actor::State::kDone) forget_done_actors();
+  } else {
+    hold_or_run(chosen.due);
+  }
   return true;
 }
 
@@ -208,7 +219,7 @@ void SimRuntime::run_actors(Duration limit) {
   while (actors_left() != 0) {
     if (step(until)) continue;
     if (next_time() != kNever) fail("actors took longer than they may");
-    if (!poll_actors()) fail("deadlock: every actor waits and nothing is to happen");
+    fail("deadlock: every actor waits and nothing is to happen");
   }
 }
 
@@ -216,29 +227,19 @@ void SimRuntime::run_actors(Duration limit) {
 
 void SimRuntime::spawn(std::shared_ptr<SimMachine> machine, std::string name,
                        std::function<void()> body) {
-  auto owned = std::make_unique<Actor>();
-  Actor* const actor = owned.get();
+  auto actor = std::make_unique<Actor>();
   actor->name = std::move(name);
   actor->machine = std::move(machine);
-  actors_.push_back(std::move(owned));
-  actor->thread = std::thread([this, actor, body = std::move(body)]() mutable {
-    current_actor_ = actor;
-    {
-      std::unique_lock<std::mutex> lock(baton_mutex_);
-      actor->go.wait(lock, [&] { return holder_ == actor; });
+  actor->unwind = actor->machine->killed();
+  Actor* const self = actor.get();
+  actor->fiber = std::make_unique<Fiber>([self, body = std::move(body)] {
+    if (self->unwind) return;
+    try {
+      body();
+    } catch (const Unwind&) {
     }
-    if (!actor->unwind) {
-      try {
-        body();
-      } catch (const Unwind&) {
-      }
-    }
-    body = nullptr;
-    std::unique_lock<std::mutex> lock(baton_mutex_);
-    actor->state = Actor::State::kDone;
-    holder_ = nullptr;
-    baton_back_.notify_all();
   });
+  actors_.push_back(std::move(actor));
 }
 
 size_t SimRuntime::actors_left() const {
@@ -250,57 +251,26 @@ size_t SimRuntime::actors_left() const {
 void SimRuntime::run_actor(Actor& actor) {
   SimMachine* const before = event_machine_;
   event_machine_ = nullptr;
-  const CondVar* const waited_on = actor.waits_on;
-  const TimePoint deadline = actor.deadline;
   actor.state = Actor::State::kRunning;
-  {
-    std::unique_lock<std::mutex> lock(baton_mutex_);
-    holder_ = &actor;
-    actor.go.notify_all();
-    baton_back_.wait(lock, [&] { return holder_ == nullptr; });
-  }
+  current_actor_ = &actor;
+  actor.fiber->resume();
+  current_actor_ = nullptr;
+  if (actor.fiber->done()) actor.state = Actor::State::kDone;
   event_machine_ = before;
-  // An actor that looked and waits for the same thing again changed nothing for the others.
-  const bool same = actor.state == Actor::State::kWaiting && actor.waits_on == waited_on &&
-                    actor.deadline == deadline;
-  if (!same) wake_actors(actor.machine.get(), &actor);
 }
 
-void SimRuntime::wake_actors(const SimMachine* machine, const Actor* except) {
-  for (const auto& actor : actors_) {
-    if (actor.get() == except || actor->machine.get() != machine) continue;
-    if (actor->state == Actor::State::kWaiting) actor->state = Actor::State::kReady;
-  }
-}
-
-// Lets each waiting actor look once more. True: one of them went on.
-bool SimRuntime::poll_actors() {
-  bool any = false;
-  for (size_t i = 0; i < actors_.size(); ++i) {
-    Actor& actor = *actors_[i];
-    if (actor.state != Actor::State::kWaiting || actor.machine->paused_) continue;
-    const CondVar* const waited_on = actor.waits_on;
-    const TimePoint deadline = actor.deadline;
-    run_actor(actor);
-    any |= actor.state != Actor::State::kWaiting || actor.waits_on != waited_on ||
-           actor.deadline != deadline;
-  }
-  return any || next_time() != kNever || !candidates().empty();
+void SimRuntime::forget_done_actors() {
+  std::erase_if(actors_, [](const auto& actor) { return actor->state == Actor::State::kDone; });
 }
 
 WP_TSA(no_thread_safety_analysis)  // the caller's lock is given back and taken again
 bool SimRuntime::actor_wait(Actor& actor, MutexLock& lock, CondVar& cv, TimePoint deadline) {
   lock.unlock();
-  {
-    std::unique_lock<std::mutex> baton(baton_mutex_);
-    actor.state = Actor::State::kWaiting;
-    actor.deadline = deadline;
-    actor.waits_on = &cv;
-    actor.notified_before = cv.times_notified();
-    holder_ = nullptr;
-    baton_back_.notify_all();
-    actor.go.wait(baton, [&] { return holder_ == &actor; });
-  }
+  actor.state = Actor::State::kWaiting;
+  actor.deadline = deadline;
+  actor.waits_on = &cv;
+  actor.notified_before = cv.times_notified();
+  actor.fiber->yield();
   lock.lock();
   if (actor.unwind) throw Unwind{};
   return now_ < deadline;
@@ -343,12 +313,12 @@ WP_TSA(no_thread_safety_analysis)  // the caller's lock is given back and taken 
 bool SimMachine::wait(MutexLock& lock, CondVar& cv, TimePoint deadline) {
   if (on_event_thread()) sim_.fail("a wait on the event thread of " + name_);
   if (sim_.now_ >= deadline) return false;
-  if (SimRuntime::current_actor_ != nullptr) {
-    return sim_.actor_wait(*SimRuntime::current_actor_, lock, cv, deadline);
+  if (sim_.current_actor_ != nullptr) {
+    return sim_.actor_wait(*sim_.current_actor_, lock, cv, deadline);
   }
   lock.unlock();
   const bool ran = sim_.step(deadline);
-  if (!ran && deadline == kNever && !sim_.poll_actors()) {
+  if (!ran && deadline == kNever) {
     sim_.fail("deadlock: a call on " + name_ + " waits without a deadline, nothing is to happen");
   }
   if (!ran && deadline != kNever) sim_.now_ = deadline;
@@ -357,7 +327,7 @@ bool SimMachine::wait(MutexLock& lock, CondVar& cv, TimePoint deadline) {
 }
 
 bool SimMachine::on_event_thread() {
-  return SimRuntime::current_actor_ == nullptr && sim_.event_machine_ == this;
+  return sim_.current_actor_ == nullptr && sim_.event_machine_ == this;
 }
 
 void SimMachine::stop() {
@@ -391,7 +361,6 @@ void SimMachine::kill() {
     SimRuntime::Actor& actor = *sim_.actors_[i];
     if (actor.machine.get() == this) actor.unwind = true;
   }
-  sim_.wake_actors(this, nullptr);
 }
 
 void SimMachine::sleep(Duration duration) {

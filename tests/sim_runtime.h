@@ -3,27 +3,26 @@
 // same seed gives the same history, event for event, and its hash shows it.
 //
 // What runs: posted tasks, in the order of posting per machine; timers and workers by virtual time;
-// events of the simulated store; and actors, which are threads that call blocking functions of the
-// engine as a program would. Only one of all these runs at any moment; which of several that could
-// run goes next is the seed's choice. The test's own thread drives everything: from Runtime::wait,
+// events of the simulated store; and actors, which call blocking functions of the engine as a program
+// would, each on a stack of its own. All are on one thread, so only one of them runs at any moment;
+// which of several that could run goes next is the seed's choice. The test's own thread drives everything: from Runtime::wait,
 // when it calls a blocking function itself, or from step(), run_for() and the like.
 //
 // Never: a sleep, a look at a real clock, or a decision by an address.
 #ifndef WP_TESTS_SIM_RUNTIME_H_
 #define WP_TESTS_SIM_RUNTIME_H_
 
-#include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "engine/runtime.h"
+#include "tests/fiber.h"
 #include "wp.h"
 
 namespace wp {
@@ -57,8 +56,8 @@ class SimRuntime {
   // A new machine; `wall_offset` is how far its clock is off. One engine runs on it.
   std::shared_ptr<SimMachine> machine(std::string name, Duration wall_offset = {});
 
-  // Runs `body` as an actor on that machine: a thread of its own, which runs only when it is its
-  // turn.
+  // Runs `body` as an actor on that machine. It goes on from a wait when it was notified or its
+  // deadline has passed, and never without a reason: a lost wake-up is a deadlock.
   void spawn(std::shared_ptr<SimMachine> machine, std::string name, std::function<void()> body);
   size_t actors_left() const;
 
@@ -85,6 +84,10 @@ class SimRuntime {
   // The number of things that are to happen at a time: 0 on a world at rest.
   size_t timed() const { return timed_.size(); }
 
+  // How often something happened, for whoever wants to know what a history had in it.
+  void count(std::string_view what);
+  const std::map<std::string, uint64_t, std::less<>>& counts() const { return counts_; }
+
   [[noreturn]] void fail(std::string_view why);
 
  private:
@@ -102,8 +105,7 @@ class SimRuntime {
   struct Actor {
     std::string name;
     std::shared_ptr<SimMachine> machine;
-    std::thread thread;
-    std::condition_variable go;
+    std::unique_ptr<Fiber> fiber;
     enum class State : uint8_t { kReady, kRunning, kWaiting, kDone } state = State::kReady;
     TimePoint deadline = kNever;
     const CondVar* waits_on = nullptr;
@@ -116,14 +118,14 @@ class SimRuntime {
   void run_event(Event event);
   void run_actor(Actor& actor);
   bool actor_wait(Actor& actor, MutexLock& lock, CondVar& cv, TimePoint deadline);
-  void wake_actors(const SimMachine* machine, const Actor* except);
-  bool poll_actors();
+  bool may_go_on(const Actor& actor) const;
+  void forget_done_actors();
   void hold_or_run(std::map<TimeKey, Event>::iterator it);
-  std::vector<std::function<void()>> candidates();
+  void find_candidates();
   TimePoint next_time() const;
   void forget_machine(SimMachine* machine, bool world_too);
 
-  static thread_local Actor* current_actor_;
+  Actor* current_actor_ = nullptr;  // null: the test itself, or an event
 
   const uint64_t seed_;
   SimRandom random_;
@@ -133,15 +135,20 @@ class SimRuntime {
   uint64_t events_at_ = 0;  // events_ when time last went on
   uint64_t hash_ = 14695981039346656037ull;
   std::deque<std::string> lines_;
+  std::map<std::string, uint64_t, std::less<>> counts_;
   SimMachine* event_machine_ = nullptr;
   std::vector<std::shared_ptr<SimMachine>> machines_;
   std::map<TimeKey, Event> timed_;
   std::map<uint64_t, TimePoint> times_;  // of the timed events by id
   std::vector<std::unique_ptr<Actor>> actors_;
 
-  std::mutex baton_mutex_;
-  std::condition_variable baton_back_;
-  Actor* holder_ = nullptr;  // null: the test's thread
+  // One of the things that could run now.
+  struct Candidate {
+    SimMachine* posted = nullptr;  // its first posted task
+    Actor* actor = nullptr;
+    std::map<TimeKey, Event>::iterator due{};  // neither of these
+  };
+  std::vector<Candidate> candidates_;
 };
 
 // One computer in the simulation, as an engine's Runtime.

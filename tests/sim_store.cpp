@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/format.h"
+
 namespace wp {
 
 SimFaults SimFaults::some() {
@@ -28,6 +30,21 @@ struct SimStore::Shared {
     finish(std::move(outcome));
   }
 };
+
+namespace {
+
+void count_what(SimRuntime& sim, const SimRequest& request) {
+  if (request.put(kSegmentPrefix)) sim.count("seen: a segment stored");
+  if (request.put(kCheckpointPrefix)) sim.count("seen: a checkpoint stored");
+  if (request.put(kJournalPrefix)) {
+    sim.count(request.cause == Cause::kOpen ? "seen: a fence stored" : "seen: a fragment stored");
+  }
+  if (request.operation == Operation::kDelete && request.cause == Cause::kReclaim) {
+    sim.count("seen: a deletion");
+  }
+}
+
+}  // namespace
 
 SimStore::SimStore(std::shared_ptr<SimMachine> machine, std::shared_ptr<MemoryBucket> bucket)
     : machine_(std::move(machine)),
@@ -62,13 +79,22 @@ SimFate SimStore::fate_of(const SimRequest& request) {
     if (auto fate = script(request)) return *fate;
   }
   if (faults.down) return fate_lost_request();
-  SimRandom& random = machine_->sim().random();
-  if (random.chance(faults.lost_request)) return fate_lost_request();
-  if (random.chance(faults.throttled)) return fate_lost_request(Answer::kThrottled);
-  if (request.operation != Operation::kPut) return {};
-  if (random.chance(faults.lost_answer)) return fate_lost_answer();
-  if (random.chance(faults.conflict)) return fate_lost_request(Answer::kConflict);
-  if (random.chance(faults.late)) {
+  SimRuntime& sim = machine_->sim();
+  SimRandom& random = sim.random();
+  const auto happens = [&](double probability, std::string_view what) {
+    if (!random.chance(probability)) return false;
+    sim.count(what);
+    return true;
+  };
+  if (happens(faults.lost_request, "fault: a request lost")) return fate_lost_request();
+  if (happens(faults.throttled, "fault: throttled")) return fate_lost_request(Answer::kThrottled);
+  const bool put = request.operation == Operation::kPut;
+  if (!put && request.operation != Operation::kDelete) return {};
+  if (happens(faults.lost_answer, "fault: an answer lost")) return fate_lost_answer();
+  if (put && happens(faults.conflict, "fault: a conflict")) {
+    return fate_lost_request(Answer::kConflict);
+  }
+  if (happens(faults.late, "fault: applied late")) {
     const auto max = static_cast<uint64_t>(faults.late_max.count());
     return fate_late(Duration{static_cast<int64_t>(random.below(max))});
   }
@@ -126,6 +152,7 @@ void SimStore::submit(Operation operation, std::string key, Cause cause, uint64_
                             ' ' + request.key + ' ' +
                             std::string(answer_name(outcome.status.answer)) +
                             (fate.applied ? "" : " not applied"));
+        if (fate.applied && outcome.status.ok()) count_what(machine->sim(), request);
         if (after) after(request);
         if (!fate.answered) return;
         machine->sim().call_after(

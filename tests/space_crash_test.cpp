@@ -169,6 +169,65 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("C31 a segment whose publication is under way as the root is closed stays") {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    CAPTURE(seed);
+    SimWorld world(seed);
+    Options options = small_options();
+    options.reclaim_grace = Duration{3'600'000};
+    options.close_timeout = Duration{50};
+    options.compact_share = 1;
+    bool armed = false, segment = false, hung = false;
+    Site site = world.open("one", options, nullptr, [&](SimStore& store) {
+      store.faults.latency_min = store.faults.latency_max = std::chrono::microseconds{20};
+      store.script = [&](const SimRequest& request) -> std::optional<SimFate> {
+        if (!armed) return std::nullopt;
+        if (request.put("s/") && request.attempt == 0) return fate_lost_request();
+        segment = segment || request.put("s/");
+        if (!segment || !request.put("j/")) return std::nullopt;
+        hung = true;
+        return SimFate{true, std::nullopt, {}, false};  // stored, and nobody is told
+      };
+    });
+    require_ok(site.status);
+    Log log = log_of(site, "a");
+    for (const std::string& text : texts("x", 20)) append_text(log, text);
+    require_ok(site->gc(false).status());
+    armed = true;
+    int appended = 20;
+    for (; !hung && appended < 3'000; ++appended) {
+      require_ok(log.append_async(as_bytes("x" + std::to_string(appended + 1))).status());
+      world.sim.run_for(Duration{20});
+    }
+    CHECK(hung);
+    world.sim.spawn(site.machine, "close", [&] { (void)site->close(); });
+    world.sim.run_actors();
+    Site next = world.open("two", options);
+    require_ok(next.status);
+    require_ok(next->verify({}));
+    CHECK(read_texts(log_of(next, "a")).size() >= 20);
+  }
+}
+
+TEST_CASE("C31 what cannot be gathered does not stand in the way of what can") {
+  SimWorld world(1);
+  Options options = small_options();
+  options.fragment_bytes_max = 64u << 10;
+  options.ram_bytes_max = 64u << 20;
+  Site site = world.open("m", options);
+  for (int i = 0; i < 4'200; ++i) {
+    Log lone = log_of(site, "lone" + std::to_string(i));
+    append_text(lone, "1");
+  }
+  Log busy = log_of(site, "busy");
+  for (const std::string& text : texts("x", 500)) append_text(busy, text);
+  const auto report = site->gc(false);
+  require_ok(report.status());
+  CHECK(report->segments_written >= 1);
+  CHECK(report->objects_deleted >= 499);
+  CHECK(read_texts(busy) == texts("x", 500));
+}
+
 TEST_CASE("C31 two owners at once: the one that was taken over deletes nothing that is needed") {
   const Prepared from = prepare();
   for (uint64_t number = 0;; ++number) {

@@ -1,0 +1,414 @@
+// Runs the randomised simulation by itself: many seeds side by side, for some time, or one of them
+// again. Each worker is a process, so that a crash or a hang in the middle of a history is a failure
+// like any other, and is known by its seed.
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <random>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/bug.h"
+#include "tests/simulation.h"
+
+namespace wp {
+namespace {
+
+constexpr char kUsage[] =
+    "usage: soak run COUNT [FIRST]      so many seeds; ends with \"N passed, N failed\"\n"
+    "       soak for SECONDS [FIRST]    seeds from a random one on, until one fails\n"
+    "       soak replay SEED [--ops=N] [--skip=N,...] [--without=PART,...] [--trace]\n"
+    "       soak minimize SEED          the least of it that still fails, as a replay\n"
+    "       soak mutants [BUG...]       how many seeds find each deliberate bug (-DWP_BUGS)\n";
+
+using Clock = std::chrono::steady_clock;
+using Counts = std::map<std::string, uint64_t, std::less<>>;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// No history takes so long, unless it hangs.
+constexpr double kSecondsMax = 60;
+
+// ------------------------------------------------------------------------------- one history
+
+// What is wrong with it; empty: nothing. Runs it here, so a bug may end the program.
+std::string run_here(const SimChoice& choice, Counts* counts, bool trace = false) {
+  Simulation simulation(choice);
+  simulation.run();
+  SimRuntime& sim = simulation.world().sim;
+  if (trace) std::fputs(sim.trace_text().c_str(), stdout);
+  if (counts != nullptr) {
+    for (const auto& [what, count] : sim.counts()) (*counts)[what] += count;
+    (*counts)["histories"] += 1;
+    (*counts)["events"] += sim.events();
+    (*counts)["acknowledged"] += simulation.checker().acknowledged_count();
+    (*counts)["virtual ms"] += static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(sim.now()).count());
+  }
+  const auto& failures = simulation.checker().failures();
+  if (failures.empty()) return {};
+  const std::string more =
+      failures.size() == 1 ? "" : " (and " + std::to_string(failures.size() - 1) + " more)";
+  return failures.front() + more;
+}
+
+// ----------------------------------------------------------------------------------- workers
+
+// A process that runs seed after seed and says of each what came of it, line by line:
+//   begin SEED | fail SEED WHAT | count NUMBER WHAT | end SEED
+class Worker {
+ public:
+  Worker(uint64_t first, uint64_t stride, uint64_t end) {
+    int ends[2];
+    if (pipe(ends) != 0) std::abort();
+    std::fflush(nullptr);
+    pid_ = fork();
+    if (pid_ == 0) {
+      close(ends[0]);
+      // What a simulation says when it gives up goes where its results go.
+      dup2(ends[1], STDERR_FILENO);
+      FILE* const out = fdopen(ends[1], "w");
+      for (uint64_t seed = first; seed < end; seed += stride) {
+        std::fprintf(out, "begin %llu\n", static_cast<unsigned long long>(seed));
+        std::fflush(out);
+        SimChoice choice;
+        choice.seed = seed;
+        Counts counts;
+        const std::string wrong = run_here(choice, &counts);
+        if (!wrong.empty()) {
+          std::fprintf(out, "fail %llu %s\n", static_cast<unsigned long long>(seed), wrong.c_str());
+        }
+        for (const auto& [what, count] : counts) {
+          std::fprintf(out, "count %llu %s\n", static_cast<unsigned long long>(count),
+                       what.c_str());
+        }
+        std::fprintf(out, "end %llu\n", static_cast<unsigned long long>(seed));
+        std::fflush(out);
+      }
+      _exit(0);
+    }
+    close(ends[1]);
+    in_ = ends[0];
+    begun_ = Clock::now();
+  }
+  Worker(Worker&& other) noexcept { *this = std::move(other); }
+  Worker& operator=(Worker&& other) noexcept {
+    std::swap(pid_, other.pid_);
+    std::swap(in_, other.in_);
+    std::swap(text_, other.text_);
+    std::swap(seed_, other.seed_);
+    std::swap(begun_, other.begun_);
+    std::swap(last_words_, other.last_words_);
+    return *this;
+  }
+  ~Worker() { stop(); }
+
+  int descriptor() const { return in_; }
+  bool running() const { return pid_ > 0; }
+
+  // Reads what came. A seed that ended badly without saying so is a failure too.
+  template <class Failed>
+  void read_lines(Counts& counts, Failed failed) {
+    char buffer[65536];
+    const ssize_t got = read(in_, buffer, sizeof buffer);
+    if (got > 0) text_.append(buffer, static_cast<size_t>(got));
+    for (size_t end; (end = text_.find('\n')) != std::string::npos; text_.erase(0, end + 1)) {
+      take(text_.substr(0, end), counts, failed);
+    }
+    if (got > 0) return;
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = 0;
+    if (seed_) {
+      failed(*seed_, last_words_.empty() ? "the program ended in the middle of it" : last_words_);
+    }
+    stop();
+  }
+  template <class Failed>
+  void give_up_if_it_hangs(Failed failed) {
+    if (!running() || !seed_ || seconds_since(begun_) < kSecondsMax) return;
+    failed(*seed_, "it hangs");
+    stop();
+  }
+  void stop() {
+    if (pid_ > 0) {
+      kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+      pid_ = 0;
+    }
+    if (in_ >= 0) close(in_);
+    in_ = -1;
+  }
+
+ private:
+  template <class Failed>
+  void take(const std::string& line, Counts& counts, Failed failed) {
+    std::istringstream words(line);
+    std::string verb, what;
+    uint64_t number = 0;
+    words >> verb >> number;
+    std::getline(words >> std::ws, what);
+    if (verb == "begin") {
+      seed_ = number;
+      begun_ = Clock::now();
+      last_words_.clear();
+    } else if (verb == "end") {
+      seed_.reset();
+    } else if (verb == "fail") {
+      failed(number, what);
+    } else if (verb == "count") {
+      counts[what] += number;
+    } else if (line.starts_with("the simulation failed: ") || line.starts_with("terminate")) {
+      last_words_ = line;
+    }
+  }
+
+  pid_t pid_ = 0;
+  int in_ = -1;
+  std::string text_, last_words_;
+  std::optional<uint64_t> seed_;
+  Clock::time_point begun_;
+};
+
+unsigned workers_count() {
+  const char* jobs = std::getenv("JOBS");
+  return jobs != nullptr && *jobs != '\0' ? static_cast<unsigned>(std::stoul(jobs))
+                                          : std::max(1u, std::thread::hardware_concurrency());
+}
+
+// Runs seeds from `first` to `end` until all are done or `over` says so, which is asked after each
+// piece of news.
+template <class Failed, class Over>
+void run_side_by_side(uint64_t first, uint64_t end, Counts& counts, Failed failed, Over over) {
+  std::vector<Worker> workers;
+  const unsigned many = workers_count();
+  for (unsigned i = 0; i < many; ++i) workers.emplace_back(first + i, many, end);
+  while (!over()) {
+    std::vector<pollfd> waiting;
+    std::vector<Worker*> whose;
+    for (Worker& worker : workers) {
+      if (!worker.running()) continue;
+      waiting.push_back({worker.descriptor(), POLLIN, 0});
+      whose.push_back(&worker);
+    }
+    if (waiting.empty()) return;
+    poll(waiting.data(), waiting.size(), 500);
+    for (size_t i = 0; i < waiting.size(); ++i) {
+      if (waiting[i].revents != 0) whose[i]->read_lines(counts, failed);
+      whose[i]->give_up_if_it_hangs(failed);
+    }
+  }
+}
+
+void print_counts(const Counts& counts, std::string_view begin) {
+  std::string line;
+  for (const auto& [what, count] : counts) {
+    if (!what.starts_with(begin)) continue;
+    line += (line.empty() ? "" : ", ") + what.substr(begin.size()) + " " + std::to_string(count);
+  }
+  std::printf("  %-7.*s %s\n", static_cast<int>(begin.size() - 1), begin.data(), line.c_str());
+}
+
+uint64_t count_of(const Counts& counts, std::string_view what) {
+  const auto it = counts.find(what);
+  return it == counts.end() ? 0 : it->second;
+}
+
+void report_failure(uint64_t seed, const std::string& what) {
+  std::printf("FAIL: seed %llu: %s\n  again: build/soak replay %llu --trace\n",
+              static_cast<unsigned long long>(seed), what.c_str(),
+              static_cast<unsigned long long>(seed));
+  std::fflush(stdout);
+}
+
+int run(uint64_t count, uint64_t first) {
+  const auto begin = Clock::now();
+  Counts counts;
+  uint64_t failures = 0;
+  run_side_by_side(
+      first, first + count, counts,
+      [&](uint64_t seed, const std::string& what) {
+        ++failures;
+        report_failure(seed, what);
+      },
+      [] { return false; });
+  const uint64_t ran = count_of(counts, "histories");
+  std::printf("%llu histories in %.1f s, %.1f virtual hours, %llu entries acknowledged\n",
+              static_cast<unsigned long long>(ran), seconds_since(begin),
+              static_cast<double>(count_of(counts, "virtual ms")) / 3.6e6,
+              static_cast<unsigned long long>(count_of(counts, "acknowledged")));
+  for (const char* kind : {"did:", "fault:", "seen:"}) print_counts(counts, std::string(kind) + " ");
+  if (ran + failures < count) failures = count - ran;
+  std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(count - failures),
+              static_cast<unsigned long long>(failures));
+  return failures == 0 ? 0 : 1;
+}
+
+int soak(double seconds, uint64_t first) {
+  const auto begin = Clock::now();
+  Counts counts;
+  bool failed = false;
+  double told_at = 0;
+  std::printf("seeds from %llu on\n", static_cast<unsigned long long>(first));
+  run_side_by_side(
+      first, UINT64_MAX - 1'000, counts,
+      [&](uint64_t seed, const std::string& what) {
+        failed = true;
+        report_failure(seed, what);
+      },
+      [&] {
+        const double now = seconds_since(begin);
+        const bool over = failed || now >= seconds;
+        if (now - told_at < 10 && !over) return false;
+        told_at = now;
+        const auto ran = static_cast<double>(count_of(counts, "histories"));
+        std::printf("%6.0f s: %.0f seeds, %.1f a second, %.1f virtual hours, %llu acknowledged\n",
+                    now, ran, ran / now, static_cast<double>(count_of(counts, "virtual ms")) / 3.6e6,
+                    static_cast<unsigned long long>(count_of(counts, "acknowledged")));
+        for (const char* kind : {"did:", "fault:", "seen:"}) {
+          print_counts(counts, std::string(kind) + " ");
+        }
+        std::fflush(stdout);
+        return over;
+      });
+  return failed ? 1 : 0;
+}
+
+// -------------------------------------------------------------------------------- minimizing
+
+// Whether it fails, in a process of its own.
+std::string run_apart(const SimChoice& choice) {
+  int ends[2];
+  if (pipe(ends) != 0) std::abort();
+  std::fflush(nullptr);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    close(ends[0]);
+    alarm(static_cast<unsigned>(kSecondsMax));
+    freopen("/dev/null", "w", stderr);
+    const std::string wrong = run_here(choice, nullptr);
+    (void)!write(ends[1], wrong.data(), wrong.size());
+    _exit(0);
+  }
+  close(ends[1]);
+  std::string wrong;
+  char buffer[4096];
+  for (ssize_t got; (got = read(ends[0], buffer, sizeof buffer)) > 0;) {
+    wrong.append(buffer, static_cast<size_t>(got));
+  }
+  close(ends[0]);
+  int status = 0;
+  waitpid(pid, &status, 0);
+  return WIFSIGNALED(status) ? "it crashes or hangs" : wrong;
+}
+
+// Fewer parts, then fewer operations from the end, then without each of those left, in ever smaller
+// pieces. Leaving something out changes all that comes after it, so this finds a small one, not the
+// smallest.
+int minimize(uint64_t seed) {
+  SimChoice best;
+  best.seed = seed;
+  std::string wrong = run_apart(best);
+  if (wrong.empty()) {
+    std::printf("seed %llu does not fail\n", static_cast<unsigned long long>(seed));
+    return 1;
+  }
+  const auto try_it = [&](const SimChoice& choice) {
+    const std::string now = run_apart(choice);
+    if (now.empty()) return false;
+    best = choice;
+    wrong = now;
+    return true;
+  };
+  for (const char* part : kSimParts) {
+    SimChoice choice = best;
+    choice.without.insert(part);
+    try_it(choice);
+  }
+  for (uint64_t ops = 1; ops < best.ops_max; ++ops) {
+    SimChoice choice = best;
+    choice.ops_max = ops;
+    if (try_it(choice)) break;
+  }
+  for (uint64_t piece = best.ops_max / 2; piece > 0; piece /= 2) {
+    for (uint64_t at = 1; at <= best.ops_max; at += piece) {
+      SimChoice choice = best;
+      for (uint64_t op = at; op < at + piece; ++op) choice.skipped.insert(op);
+      if (choice.skipped != best.skipped) try_it(choice);
+    }
+  }
+  std::printf("%s\n  build/soak %s --trace\n", wrong.c_str(), best.text().c_str());
+  return 0;
+}
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, ',');) parts.push_back(part);
+  return parts;
+}
+
+int replay(uint64_t seed, const std::vector<std::string>& options) {
+  SimChoice choice;
+  choice.seed = seed;
+  bool trace = false;
+  for (const std::string& option : options) {
+    const std::string value = option.substr(std::min(option.find('=') + 1, option.size()));
+    if (option == "--trace") {
+      trace = true;
+    } else if (option.starts_with("--ops=")) {
+      choice.ops_max = std::stoull(value);
+    } else if (option.starts_with("--skip=")) {
+      for (const std::string& op : split(value)) choice.skipped.insert(std::stoull(op));
+    } else if (option.starts_with("--without=")) {
+      for (const std::string& part : split(value)) choice.without.insert(part);
+    } else {
+      std::fputs(kUsage, stderr);
+      return 2;
+    }
+  }
+  const std::string wrong = run_here(choice, nullptr, trace);
+  std::printf("%s\n", wrong.empty() ? "it passes" : ("FAIL: " + wrong).c_str());
+  return wrong.empty() ? 0 : 1;
+}
+
+#include "tests/soak/mutants.inc"
+
+int main_of(const std::vector<std::string>& words) {
+  const auto number = [&](size_t i, uint64_t otherwise) {
+    return words.size() > i ? std::stoull(words[i]) : otherwise;
+  };
+  const std::string verb = words.empty() ? "" : words[0];
+  if (verb == "run" && words.size() > 1) return run(number(1, 0), number(2, 1));
+  if (verb == "for" && words.size() > 1) {
+    std::random_device chance;
+    return soak(std::stod(words[1]), number(2, chance()));
+  }
+  if (verb == "replay" && words.size() > 1) {
+    return replay(number(1, 1), {words.begin() + 2, words.end()});
+  }
+  if (verb == "minimize" && words.size() > 1) return minimize(number(1, 1));
+  if (verb == "mutants") return mutants({words.begin() + 1, words.end()});
+  std::fputs(kUsage, stderr);
+  return 2;
+}
+
+}  // namespace
+}  // namespace wp
+
+int main(int argc, char** argv) {
+  return wp::main_of({argv + 1, argv + argc});
+}
