@@ -59,7 +59,7 @@ class Accounting {
 
  private:
   using Why = Holding::Why;
-  // Then a checkpoint said what nobody needs, and the writer alone knows since when.
+  // Then it is known that a checkpoint said what nobody needs; when, only the writer knows.
   bool read_only() const { return core_.writer == nullptr; }
 
   struct OfLog {
@@ -190,9 +190,9 @@ class Accounting {
                "appended; wp gc makes them now)";
       case Why::kGrace:
         if (read_only()) {
-          return "needed by nobody; kept for readers elsewhere until the writer's reclaim_grace "
-                 "has "
-                 "passed, and goes with its next pass or wp gc";
+          return "needed by nobody; goes once two checkpoints say so (wp gc makes them now) and "
+                 "the "
+                 "writer's reclaim_grace, for readers elsewhere, has passed";
         }
         return "needed by nobody; kept for readers elsewhere" +
                (holding.goes_in && *holding.goes_in > Duration{0}

@@ -616,4 +616,25 @@ TEST_CASE("in the background: compaction and reclaiming happen by themselves") {
   require_ok(wal->verify());
 }
 
+TEST_CASE("a cursor in the middle of a segment is not behind by all of it") {
+  const TestRoot root(each_root());
+  const auto wal = root.open(brisk(root));
+  Log log = log_of(*wal, "a");
+  for (uint64_t i = 0; i < 40; ++i) {
+    append_text(log, noise(i, 1000));
+  }
+  CHECK(gc(*wal).segments_written == 1);
+  auto cursor = log.cursor("c");
+  require_ok(cursor.status());
+  require_ok(log.retain({.bytes = 1, .hold_bytes = 5000}));
+  require_ok(cursor->commit(20));
+  CHECK_FALSE(cursor->info().holds);
+  require_ok(cursor->commit(38));
+  CHECK(cursor->info().bytes_behind == 2000);
+  CHECK(cursor->info().holds);
+  append_text(log, "another run");
+  gc(*wal);
+  CHECK(log.info().lsn_first <= 39);
+}
+
 }  // namespace wp

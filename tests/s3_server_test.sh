@@ -4,6 +4,7 @@
 # reads what we write, and the log lives through kills, outages and pauses of the gateway.
 #
 #   WP_S3_KILL_ROUNDS=50   how many times a writer is killed
+#   WP_S3_SPACE_ROUNDS=15  how many times one that truncates and collects is
 #   WP_S3_SEED=N           the seed of a run to repeat
 #   WP_S3_PAUSE=25         seconds of the long pause: longer than a request waits for its answer
 . "$(dirname "$0")/lib.sh"
@@ -185,6 +186,18 @@ else
   fail "killed writers, seed $seed" "$tmp/kill.log"
 fi
 check "verify after the kills" "$wp" verify "$bucket/killed"
+
+# And one that truncates, commits cursors and collects.
+rounds=${WP_S3_SPACE_ROUNDS:-15}
+if python3 tests/space_kill_rounds.py "$wp" "$build/helpers/space_worker" "$bucket/space" "$rounds" "$seed" 1000 >"$tmp/kill.log" 2>&1; then
+  cat "$tmp/kill.log"
+  passed=$((passed + rounds))
+else
+  fail "killed while collecting, seed $seed" "$tmp/kill.log"
+fi
+# Beside the fences that stay: a few segments, two checkpoints, and slots of the last pass.
+objects=$(count space)
+check "little is left of it: $objects objects" test "$objects" -lt $((rounds + 32))
 
 # ---- the gateway killed and paused
 

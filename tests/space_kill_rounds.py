@@ -1,7 +1,7 @@
 """Kills a writer that truncates, commits and collects, again and again:
 space_kill_rounds.py WP WORKER URL ROUNDS SEED [MILLISECONDS]
 
-Each time at a random moment within so many milliseconds (80) of its start. After each kill all that
+Each time at a random moment within so many milliseconds (80) of its start, or of its opening. After each kill all that
 was acknowledged and neither truncated nor passed by the cursor is there, whole and once. Sometimes
 the view is lost too. At the end two `wp gc` leave nothing that nobody needs, and `wp why` explains
 every byte. Ends with a line that sums it up, or with an AssertionError that names the round."""
@@ -87,9 +87,12 @@ for round in range(rounds):
     where = "seed %d, round %d: " % (seed, round)
     child = subprocess.Popen([worker, url_with_options, str(chance.getrandbits(60))],
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Every other time counted from when it has opened the root, as that may be all it comes to.
+    opened = child.stdout.readline() if round % 2 else ""
     time.sleep(chance.random() * moment_max)
     child.kill()
     said, errors = child.communicate()
+    said = opened + said
     assert child.returncode == -9, where + "the worker ended by itself (%d): %s" % (
         child.returncode, errors)
     for line in said.splitlines(keepends=True):
@@ -131,7 +134,7 @@ waiting = [each for each in held if each["why"] in ("checkpoint", "grace")]
 assert sum(each["objects"] for each in waiting) < 10, where + str(waiting)
 # Or the test would show nothing.
 for what in "appended", "truncated", "committed", "collected":
-    assert known.counts.get(what, 0) > rounds // 20, where + "%s: %s" % (what, known.counts)
+    assert known.counts.get(what, 0) > rounds // 40, where + "%s: %s" % (what, known.counts)
 print("%d rounds, %d without the view, verified %d times, %s; left: %s objects, of them %d fences, "
       "%d bytes, seed %d" % (rounds, lost, verified, ", ".join(
           "%s %d" % each for each in sorted(known.counts.items()) if each[0].endswith("ed")),
