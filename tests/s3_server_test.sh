@@ -189,7 +189,7 @@ check "verify after the kills" "$wp" verify "$bucket/killed"
 
 # And one that truncates, commits cursors and collects.
 rounds=${WP_S3_SPACE_ROUNDS:-15}
-if python3 tests/space_kill_rounds.py "$wp" "$build/helpers/space_worker" "$bucket/space" "$rounds" "$seed" 1000 >"$tmp/kill.log" 2>&1; then
+if python3 tests/space_kill_rounds.py "$wp" "$build/helpers/space_worker" "$bucket/space" "$rounds" "$seed" 2500 >"$tmp/kill.log" 2>&1; then
   cat "$tmp/kill.log"
   passed=$((passed + rounds))
 else

@@ -86,13 +86,14 @@ lost = verified = 0
 for round in range(rounds):
     where = "seed %d, round %d: " % (seed, round)
     child = subprocess.Popen([worker, url_with_options, str(chance.getrandbits(60))],
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
     # Every other time counted from when it has opened the root, as that may be all it comes to.
-    opened = child.stdout.readline() if round % 2 else ""
+    # Unbuffered: communicate() would not see what a buffer holds.
+    opened = child.stdout.readline() if round % 2 else b""
     time.sleep(chance.random() * moment_max)
     child.kill()
     said, errors = child.communicate()
-    said = opened + said
+    said, errors = (opened + said).decode(), errors.decode()
     assert child.returncode == -9, where + "the worker ended by itself (%d): %s" % (
         child.returncode, errors)
     for line in said.splitlines(keepends=True):
@@ -132,10 +133,10 @@ if url.startswith("/"):
         objects - fences, fences, held)
 waiting = [each for each in held if each["why"] in ("checkpoint", "grace")]
 assert sum(each["objects"] for each in waiting) < 10, where + str(waiting)
-# Or the test would show nothing.
-for what in "appended", "truncated", "committed", "collected":
+# Or the test would show nothing. How many of them come to their end is the machine's affair.
+for what in "appended", "truncating", "committing", "collecting":
     assert known.counts.get(what, 0) > rounds // 40, where + "%s: %s" % (what, known.counts)
 print("%d rounds, %d without the view, verified %d times, %s; left: %s objects, of them %d fences, "
       "%d bytes, seed %d" % (rounds, lost, verified, ", ".join(
-          "%s %d" % each for each in sorted(known.counts.items()) if each[0].endswith("ed")),
+          "%s %d" % each for each in sorted(known.counts.items()) if each[0] != "view"),
           objects, fences, explained, seed))

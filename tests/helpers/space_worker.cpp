@@ -9,7 +9,8 @@
 //   truncated LSN        acknowledged
 //   committing LSN       of the cursor on log "kept"
 //   committed LSN        and flushed
-//   collected            a gc ended
+//   collecting           a gc begins
+//   collected            it ended
 //
 // space_worker URL: reads beside nobody what is there, checks that each entry is whole, and prints
 // "LOG FIRST LAST" for both logs, and "cursor LSN".
@@ -62,6 +63,7 @@ class Worker {
     if (what < 11) return append(kept_);
     if (what < 13) return truncate();
     if (what < 15) return commit(what == 14);
+    say("collecting\n");
     const auto report = wal_.gc();
     if (report) say("collected\n");
     return report.status();
