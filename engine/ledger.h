@@ -16,8 +16,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/format.h"
 #include "engine/bug.h"
+#include "engine/format.h"
 #include "engine/ram.h"
 #include "engine/sync.h"
 #include "engine/view.h"

@@ -116,8 +116,8 @@ void Checker::logs_there(const std::set<LogId>& ids, const Sure& since) {
   }
 }
 
-// One of those that were told since the last that is sure; or at the beginning of what is left, which
-// was between these two.
+// One of those that were told since the last that is sure; or at the beginning of what is left,
+// which was between these two.
 void Checker::cursor_at(LogId id, Lsn committed, Lsn first_min, Lsn first_max, const Sure& since) {
   const auto& told = committed_[id];
   const auto known = since.commits.find(id);

@@ -1,9 +1,9 @@
 // What callers were told and what readers saw, for all machines of a simulation together, and what
 // must hold of it. It knows nothing of slots, epochs or fences: those are the ground's
-// (sim_ground.h). It promises to find: an acknowledged or seen entry that is missing, changed, twice
-// or out of order; an LSN or a log's id given twice; an entry of a writer that was told kFenced; a
-// truncated entry that is back, and one that is gone though nobody let it go; half of a batch; a
-// reader that is behind what it was promised; a cursor that is where nobody put it.
+// (sim_ground.h). It promises to find: an acknowledged or seen entry that is missing, changed,
+// twice or out of order; an LSN or a log's id given twice; an entry of a writer that was told
+// kFenced; a truncated entry that is back, and one that is gone though nobody let it go; half of a
+// batch; a reader that is behind what it was promised; a cursor that is where nobody put it.
 #ifndef WP_TESTS_SIM_CHECKER_H_
 #define WP_TESTS_SIM_CHECKER_H_
 

@@ -29,8 +29,8 @@ class Walk {
   std::string from_checkpoint(const std::string& key) {
     const auto data = std::make_shared<MemViewData>();
     MemView view(data);
-    const auto head = decode_checkpoint(
-        *bucket_.get(key), [&](const ViewDelta& delta) { return view.apply(delta); });
+    const auto head = decode_checkpoint(*bucket_.get(key),
+                                        [&](const ViewDelta& delta) { return view.apply(delta); });
     if (!head) return head.status().message();
     next_ = head->head.next;
     last_ = head->head.last;
@@ -58,8 +58,8 @@ class Walk {
       if (last_.slot.epoch != 0 && !(header->prev == last_)) {
         return slot_key(next_) + " does not follow the slot before it";
       }
-      const auto index = decode_index(
-          *header, Bytes(*body).subspan(header->header_bytes, header->index_bytes));
+      const auto index =
+          decode_index(*header, Bytes(*body).subspan(header->header_bytes, header->index_bytes));
       if (!index) return index.status().message();
       for (const Run& run : index->runs) lsn_next_[run.log] = run.lsn_first + run.count;
       for (const Record& record : index->records) {

@@ -3,10 +3,11 @@
 // same seed gives the same history, event for event, and its hash shows it.
 //
 // What runs: posted tasks, in the order of posting per machine; timers and workers by virtual time;
-// events of the simulated store; and actors, which call blocking functions of the engine as a program
-// would, each on a stack of its own. All are on one thread, so only one of them runs at any moment;
-// which of several that could run goes next is the seed's choice. The test's own thread drives everything: from Runtime::wait,
-// when it calls a blocking function itself, or from step(), run_for() and the like.
+// events of the simulated store; and actors, which call blocking functions of the engine as a
+// program would, each on a stack of its own. All are on one thread, so only one of them runs at any
+// moment; which of several that could run goes next is the seed's choice. The test's own thread
+// drives everything: from Runtime::wait, when it calls a blocking function itself, or from step(),
+// run_for() and the like.
 //
 // Never: a sleep, a look at a real clock, or a decision by an address.
 #ifndef WP_TESTS_SIM_RUNTIME_H_

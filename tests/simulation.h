@@ -1,6 +1,6 @@
-// One randomised history: machines that open, append, truncate, drop, crash, sleep and take the root
-// from each other, on a bucket behind a bad network, with a checker of what they were told and a
-// look at the bucket after every deletion. The seed decides all of it.
+// One randomised history: machines that open, append, truncate, drop, crash, sleep and take the
+// root from each other, on a bucket behind a bad network, with a checker of what they were told and
+// a look at the bucket after every deletion. The seed decides all of it.
 #ifndef WP_TESTS_SIMULATION_H_
 #define WP_TESTS_SIMULATION_H_
 
@@ -23,7 +23,7 @@ struct SimChoice {
   std::set<std::string> without;  // of kSimParts
   std::string text() const;       // as arguments of the soak program
 };
-inline constexpr const char* kSimParts[] = {"follower", "pauses",   "outages", "clocks", "kills",
+inline constexpr const char* kSimParts[] = {"follower", "pauses",   "outages", "clocks",  "kills",
                                             "faults",   "rollback", "gc",      "machines"};
 
 class Simulation {

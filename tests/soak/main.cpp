@@ -1,6 +1,6 @@
 // Runs the randomised simulation by itself: many seeds side by side, for some time, or one of them
-// again. Each worker is a process, so that a crash or a hang in the middle of a history is a failure
-// like any other, and is known by its seed.
+// again. Each worker is a process, so that a crash or a hang in the middle of a history is a
+// failure like any other, and is known by its seed.
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -249,7 +249,8 @@ int run(uint64_t count, uint64_t first) {
               static_cast<unsigned long long>(ran), seconds_since(begin),
               static_cast<double>(count_of(counts, "virtual ms")) / 3.6e6,
               static_cast<unsigned long long>(count_of(counts, "acknowledged")));
-  for (const char* kind : {"did:", "fault:", "seen:"}) print_counts(counts, std::string(kind) + " ");
+  for (const char* kind : {"did:", "fault:", "seen:"})
+    print_counts(counts, std::string(kind) + " ");
   if (ran + failures < count) failures = count - ran;
   std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(count - failures),
               static_cast<unsigned long long>(failures));
@@ -275,7 +276,8 @@ int soak(double seconds, uint64_t first) {
         told_at = now;
         const auto ran = static_cast<double>(count_of(counts, "histories"));
         std::printf("%6.0f s: %.0f seeds, %.1f a second, %.1f virtual hours, %llu acknowledged\n",
-                    now, ran, ran / now, static_cast<double>(count_of(counts, "virtual ms")) / 3.6e6,
+                    now, ran, ran / now,
+                    static_cast<double>(count_of(counts, "virtual ms")) / 3.6e6,
                     static_cast<unsigned long long>(count_of(counts, "acknowledged")));
         for (const char* kind : {"did:", "fault:", "seen:"}) {
           print_counts(counts, std::string(kind) + " ");
@@ -397,14 +399,16 @@ constexpr Bug kBugs[] = {
     {2, "\"exists\" is taken as mine, unread"},
     {3, "a fence behind a crashed owner is deleted"},
     {4, "an opener does not list the checkpoints again behind its fence"},
-    {5, "the digest of the slot before is not compared"},
+    {5, "the digest of the slot before is not compared",
+     "a slot that does not fit the chain changes nothing"},
     {6, "a body is changed between two tries"},
     {7, "the view has a slot before it is stored"},
     {8, "LSNs begin again when all was truncated"},
     {9, "what is dead is deleted before any checkpoint says so"},
     {10, "what is dead is deleted when only the newest checkpoint says so"},
     {11, "the grace is ignored"},
-    {12, "a follower does not list the checkpoints behind a fence"},
+    {12, "a follower does not list the checkpoints behind a fence",
+     "a leftover fence on reclaimed ground does not lead a follower astray"},
     {13, "a segment is published before it is stored"},
     {14, "compaction forgets the last entry of a run"},
     {15, "what still holds entries counts as dead"},
@@ -423,7 +427,7 @@ constexpr Bug kBugs[] = {
     {27, "a fenced owner acknowledges what is in line"},
     {28, "an opener takes another's slot for its own fence"},
     {29, "a flush does not wait for what is under way"},
-    {30, "a follower goes back to an older checkpoint"},
+    {30, "a follower that slept takes what is absent for the tail"},
     {31, "a checkpoint lacks retentions and cursors"},
 };
 constexpr uint64_t kMutantSeedsMax = 2'000;
@@ -464,7 +468,8 @@ int mutants(const std::vector<std::string>& only) {
   return 2;
 #endif
   uint64_t passed = 0, failed = 0;
-  std::printf("| bug | what it does | first seed | seconds | what was said |\n|---|---|---|---|---|\n");
+  std::printf(
+      "| bug | what it does | first seed | seconds | what was said |\n|---|---|---|---|---|\n");
   for (const Bug& bug : kBugs) {
     const std::string number = std::to_string(bug.number);
     if (!only.empty() && std::find(only.begin(), only.end(), number) == only.end()) continue;
