@@ -368,19 +368,15 @@ Result<std::optional<RunRow>> Reader::Impl::run_at(Lsn lsn) {
   while (!runs_.empty() && runs_.front().lsn_first + runs_.front().count <= lsn_) {
     runs_.pop_front();
   }
-  for (int look = 0; look < 2; ++look) {
-    for (const RunRow& run : runs_) {
-      if (lsn >= run.lsn_first && lsn - run.lsn_first < run.count)
-        return std::optional<RunRow>(run);
-    }
-    auto found = core_.runs_from(*log_, lsn, kRunsAtOnce);
-    if (!found) return found.status();
-    if (found->empty() || found->front().lsn_first > lsn) return std::optional<RunRow>();
-    for (const RunRow& run : *found) {
-      if (runs_.empty() || run.lsn_first > runs_.back().lsn_first) runs_.push_back(run);
-    }
+  for (const RunRow& run : runs_) {
+    if (lsn >= run.lsn_first && lsn - run.lsn_first < run.count) return std::optional<RunRow>(run);
   }
-  return std::optional<RunRow>();
+  auto found = core_.runs_from(*log_, lsn, kRunsAtOnce);
+  if (!found) return found.status();
+  if (found->empty() || found->front().lsn_first > lsn) return std::optional<RunRow>();
+  // What is known of earlier ones goes: by now a segment that begins before them may hold this.
+  runs_.assign(found->begin(), found->end());
+  return std::optional<RunRow>(runs_.front());
 }
 
 // Starts what will be needed next: at least what is needed now.
