@@ -106,7 +106,9 @@ $(BUILD)/bench: $(call objs,$(BENCH_SRCS))
 $(BUILD)/soak: $(call objs,$(SOAK_SRCS))
 # What of the tests `make mutants` needs.
 $(BUILD)/mutant_tests: $(call objs,tests/main.cpp tests/directory_crash_test.cpp \
-                         tests/store_contract.cpp)
+                         tests/moving_ground_test.cpp tests/ledger_test.cpp tests/test_root.cpp \
+                         tests/store_contract.cpp tests/s3_objects.cpp \
+                         $(filter-out tests/soak/%,$(SOAK_SRCS)))
 # The tests bring a TLS server of their own.
 $(BUILD)/tests: private LIBS += -lssl
 $(PROGRAMS): $(BUILD)/libwp.a $(BUILD)/sources

@@ -102,7 +102,7 @@ Status Follower::walk(bool check_ground, bool* news) {
     if (!step) return step.status();
     if (WP_BUG(12) && *step == Walker::Step::kFence) continue;
     const bool at_tail = *step == Walker::Step::kAbsent;
-    const bool stale = core_.runtime->now() - stood_at > ground_holds(core_.options);
+    const bool stale = !WP_BUG(30) && core_.runtime->now() - stood_at > ground_holds(core_.options);
     if (at_tail && !stale && !check_ground) {
       stood_at = asked_at;
       break;
@@ -169,7 +169,7 @@ Status Follower::go_on_from_checkpoint(Walker& walker, const std::vector<std::st
   };
   const Reload reload(core_);
   // Not an older one: what is known already is not to be forgotten.
-  const Status status = walker.load_checkpoint({WP_BUG(30) ? keys.back() : keys.front()});
+  const Status status = walker.load_checkpoint({keys.front()});
   if (status.code() != Code::kNotFound) return status;
   return Status(Code::kCorrupt, "follow " + core_.url + ": " + keys.front() +
                                     " is ahead, but cannot be read; see docs/OPERATIONS.md");

@@ -123,6 +123,7 @@ class Simulation::Run {
 
   void finish();
   void read_all(Site& site);
+  void verify(Site& site);
   void nothing_left_behind(Site& site);
   bool need(const Status& status, const char* what);
   void deleted();
@@ -151,7 +152,8 @@ void Simulation::Run::choose_options() {
   options_.puts_in_flight_max = static_cast<uint32_t>(plan_.between(1, 8));
   options_.open_timeout = Duration{120'000};
   options_.close_timeout = Duration{10'000};
-  options_.reclaim_grace = Duration{plan_.chance(0.5) ? 0 : 20'000};
+  constexpr int64_t kGraces[] = {0, 3'000, 20'000};
+  options_.reclaim_grace = Duration{kGraces[plan_.below(3)]};
   options_.compact_objects = static_cast<uint32_t>(plan_.between(2, 12));
   options_.compact_share = plan_.chance(0.2) ? 0 : 0.5;
   options_.cursor_commit_interval = Duration{1'000};
@@ -663,6 +665,14 @@ bool Simulation::Run::need(const Status& status, const char* what) {
   return status.ok();
 }
 
+void Simulation::Run::verify(Site& site) {
+  need(site->verify([this](const VerifyProgress& progress) {
+    if (progress.damage == nullptr) return;
+    checker_.fail("damaged: " + progress.damage->object + ": " + progress.damage->what);
+  }),
+       "verify");
+}
+
 void Simulation::Run::read_all(Site& site) {
   const auto logs = site->logs();
   if (!need(logs.status(), "list the logs")) return;
@@ -697,13 +707,13 @@ void Simulation::Run::finish() {
     if (!need(lsn.status(), "append")) return;
     checker_.acknowledged(info.id, *lsn, text);
   }
-  need(site->verify({}), "verify");
+  verify(site);
   nothing_left_behind(site);
   need(site->close(), "close");
   Site rebuilt = world_.open("rebuilt", options);
   if (!need(rebuilt.status, "open once more")) return;
   read_all(rebuilt);
-  need(rebuilt->verify({}), "verify once more");
+  verify(rebuilt);
   need(rebuilt->close(), "close once more");
 }
 
@@ -715,7 +725,7 @@ void Simulation::Run::nothing_left_behind(Site& site) {
   if (again->leftovers_deleted != 0) checker_.fail("a pass left leftovers to the next");
   if (again->segments_written != 0) checker_.fail("a pass left segments to the next");
   read_all(site);
-  need(site->verify({}), "verify behind a pass");
+  verify(site);
   deleted();
   const auto held = site->why({});
   if (!need(held.status(), "why")) return;
