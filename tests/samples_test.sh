@@ -56,6 +56,7 @@ told=5
 in_order=1
 for round in $(seq 150); do
   begun=$((begun + 1))
+  : >"$tmp/value" # one that is killed before it comes to that would leave the value of the last
   "$samples/counter" "$tmp/count" visits +1 >"$tmp/value" 2>"$tmp/errors" &
   pid=$!
   if [ $((round % 3)) = 0 ]; then
