@@ -411,10 +411,11 @@ namespace {
 // What holds entries may have grown since: a cursor that is new, or went back.
 bool holds_more(const LogState& log, const LogRow& judged) {
   if (log.retains_in_flight != 0 || !(log.row.settings == judged.settings)) return true;
-  for (const auto& [name, said] : log.said) {
+  for (const auto& each : log.said) {
+    const SaidCursor& said = each.second;
     const auto& rows = judged.settings.cursors;
     const auto row = std::find_if(rows.begin(), rows.end(),
-                                  [&](const CursorRow& each) { return each.name == name; });
+                                  [&](const CursorRow& known) { return known.name == each.first; });
     if (row == rows.end() || said.dropped || said.committed < row->committed) return true;
   }
   return false;

@@ -39,10 +39,12 @@ class Fiber {
   bool done_ = false;
 
   // For the sanitizers, which want to know about each switch.
-  void *fake_inside_ = nullptr, *fake_outside_ = nullptr;
-  const void* outside_stack_ = nullptr;
-  size_t outside_bytes_ = 0;
-  void *tsan_inside_ = nullptr, *tsan_outside_ = nullptr;
+  [[maybe_unused]] void* fake_inside_ = nullptr;
+  [[maybe_unused]] void* fake_outside_ = nullptr;
+  [[maybe_unused]] const void* outside_stack_ = nullptr;
+  [[maybe_unused]] size_t outside_bytes_ = 0;
+  [[maybe_unused]] void* tsan_inside_ = nullptr;
+  [[maybe_unused]] void* tsan_outside_ = nullptr;
 };
 
 }  // namespace wp

@@ -14,6 +14,7 @@
 //
 // space_worker URL: reads beside nobody what is there, checks that each entry is whole, and prints
 // "LOG FIRST LAST" for both logs, and "cursor LSN".
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
@@ -31,9 +32,11 @@ int fail(const wp::Status& status) {
   return 1;
 }
 
-template <class... Values>
-void say(const char* format, Values... values) {
-  std::printf(format, values...);
+[[gnu::format(printf, 1, 2)]] void say(const char* format, ...) {
+  va_list values;
+  va_start(values, format);
+  std::vprintf(format, values);
+  va_end(values);
   std::fflush(stdout);
 }
 
