@@ -80,26 +80,24 @@ void print_retention(std::string& out, const std::string& log, const Retention& 
   facts.print(out);
 }
 
+// An option that is not given leaves its value as it is.
+template <class Value>
+Status read_option(const Args& args, std::string_view option,
+                   Result<Value> (*parse)(std::string_view what, std::string_view text),
+                   Value* value) {
+  const auto text = args.value(option);
+  if (!text) return {};
+  const auto parsed = parse("--" + std::string(option), *text);
+  if (parsed) *value = *parsed;
+  return parsed.status();
+}
+
 Status read_retention(const Args& args, Retention* retention) {
-  const auto age = [&](std::string_view option, Duration* value) {
-    const auto text = args.value(option);
-    if (!text) return Status();
-    auto parsed = parse_duration("--" + std::string(option), *text);
-    if (parsed) *value = *parsed;
-    return parsed.status();
-  };
-  const auto bytes = [&](std::string_view option, uint64_t* value) {
-    const auto text = args.value(option);
-    if (!text) return Status();
-    auto parsed = parse_bytes("--" + std::string(option), *text);
-    if (parsed) *value = *parsed;
-    return parsed.status();
-  };
   retention->cursors = args.has("cursors");
-  Status status = age("age", &retention->age);
-  if (status.ok()) status = age("hold-age", &retention->hold_age);
-  if (status.ok()) status = bytes("bytes", &retention->bytes);
-  if (status.ok()) status = bytes("hold-bytes", &retention->hold_bytes);
+  Status status = read_option(args, "age", parse_duration, &retention->age);
+  if (status.ok()) status = read_option(args, "hold-age", parse_duration, &retention->hold_age);
+  if (status.ok()) status = read_option(args, "bytes", parse_bytes, &retention->bytes);
+  if (status.ok()) status = read_option(args, "hold-bytes", parse_bytes, &retention->hold_bytes);
   return status;
 }
 
