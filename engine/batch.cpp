@@ -139,27 +139,11 @@ void seal(Batch& batch, uint32_t block_bytes, int compression_level, BlockPool& 
     BlockInfo info = encode_block(block->bytes(), compression_level, stored);
     batch.index.blocks.push_back(info);
   }
-  const ByteVector index_bytes = encode_index(batch.index, batch.time_base_ms);
-  uint64_t offset = kSlotHeaderBytes + index_bytes.size();
-  for (BlockInfo& info : batch.index.blocks) {
-    info.offset = offset;
-    offset += info.stored_bytes;
-  }
-  batch.body = std::make_shared<ByteVector>();
-  batch.body->reserve(offset);
-  batch.body->resize(kSlotHeaderBytes);
-  put_bytes(*batch.body, index_bytes);
-  put_bytes(*batch.body, stored);
-
   SlotHeader& header = batch.header;
   header.closed = batch.last;
-  header.properties = !batch.index.properties.empty();
   header.time_base_ms = batch.time_base_ms;
   header.entries = batch.entries;
-  header.body_bytes = offset - kSlotHeaderBytes;
-  header.body_digest = sha256(Bytes(*batch.body).subspan(kSlotHeaderBytes));
-  header.index_bytes = static_cast<uint32_t>(index_bytes.size());
-  header.index_crc = crc32c(index_bytes);
+  batch.body = assemble(header, batch.index, stored);
 }
 
 }  // namespace wp

@@ -446,6 +446,16 @@ class RowReading {
 
 }  // namespace
 
+std::vector<std::string> checkpoints_among(const std::vector<ListedObject>& objects) {
+  std::vector<std::string> keys;
+  for (const ListedObject& object : objects) {
+    Epoch epoch;
+    Seq seq;
+    if (parse_checkpoint_key(object.key, &epoch, &seq)) keys.push_back(object.key);
+  }
+  return keys;
+}
+
 Result<ByteVector> encode_checkpoint(View& view, int compression_level) {
   auto head = view.head();
   if (!head) return head.status();

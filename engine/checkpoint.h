@@ -4,14 +4,19 @@
 #define WP_ENGINE_CHECKPOINT_H_
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "engine/format.h"
 #include "engine/view.h"
+#include "stores/object_store.h"
 
 namespace wp {
 
 inline constexpr size_t kCheckpointHeaderBytes = 128;
+
+// The names of checkpoints among what was listed, in its order: by position.
+std::vector<std::string> checkpoints_among(const std::vector<ListedObject>& objects);
 
 // All rows of the view, which must stand still meanwhile.
 Result<ByteVector> encode_checkpoint(View& view, int compression_level);

@@ -92,18 +92,12 @@ Result<Pools> sort_out(View& view, ObjectId from, const std::set<ObjectId>& avoi
 Result<std::vector<RunRow>> runs_of(View& view, const Pool& pool, LogId first, LogId end) {
   std::vector<RunRow> runs;
   for (const ObjectUse& object : pool.objects) {
-    LogId log = first;
-    Lsn lsn = 0;
-    for (bool more = true; more;) {
-      auto page = view.runs_in({object.row.epoch, object.row.seq}, log, lsn, kPage);
-      if (!page) return page.status();
-      more = page->size() == kPage && page->back().log < end;
-      for (const RunRow& run : *page) {
-        log = run.log;
-        lsn = run.lsn_first + 1;
-        if (run.log < end) runs.push_back(run);
-      }
-    }
+    const Status status =
+        each_run_in(view, {object.row.epoch, object.row.seq}, first, [&](const RunRow& run) {
+          if (run.log < end) runs.push_back(run);
+          return run.log < end;
+        });
+    if (!status.ok()) return status;
   }
   std::sort(runs.begin(), runs.end(), [](const RunRow& a, const RunRow& b) {
     return a.log != b.log ? a.log < b.log : a.lsn_first < b.lsn_first;
@@ -239,7 +233,6 @@ CompactionJob::CompactionJob(EngineCore& core, const std::vector<RunRow>& runs, 
     input->runs.push_back(run);
   }
   for (auto& [id, input] : inputs) waiting_.push_back(std::move(input));
-  outcome_.objects_read = waiting_.size();
   builder_ = std::make_unique<SegmentBuilder>(core.root.id, name_);
 }
 
@@ -532,7 +525,6 @@ void CompactionJob::end(Status status) {
     outcome = outcome_;
   }
   outcome.status = std::move(status);
-  if (!outcome.status.ok()) outcome.segment_bytes = 0;
   ended_(std::move(outcome));
 }
 

@@ -38,7 +38,7 @@ class CompactionJob : public std::enable_shared_from_this<CompactionJob> {
  public:
   struct Outcome {
     Status status;
-    uint64_t objects_read = 0, segment_bytes = 0;
+    uint64_t segment_bytes = 0;        // where it was published
     std::string leftover;              // a segment that was stored and will not be published
     std::vector<ObjectId> unreadable;  // damaged ones
   };

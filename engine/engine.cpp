@@ -4,12 +4,14 @@
 
 #include "engine/core.h"
 #include "engine/cursors.h"
+#include "engine/ephemeral.h"
 #include "engine/follower.h"
 #include "engine/holdings.h"
 #include "engine/maintenance.h"
 #include "engine/opening.h"
 #include "engine/price.h"
 #include "engine/reader.h"
+#include "engine/settings.h"
 #include "engine/text.h"
 #include "engine/verify.h"
 #include "engine/view_keeper.h"
@@ -329,7 +331,7 @@ Result<Lsn> Log::append_async(Bytes payload, Done done, const AppendOptions& opt
 Status Log::publish(Bytes payload, std::span<const Property> properties) {
   EngineCore& core = engine_->core();
   if (Status status = may_append(core); !status.ok()) return status;
-  return core.writer->publish(*state_, payload, properties);
+  return wp::publish(core, *state_, payload, properties);
 }
 
 Result<Reader> Log::read(From from, const Filter& filter) const {
@@ -351,20 +353,13 @@ Status Log::truncate(Lsn upto) {
   return core.writer->truncate(state_, upto);
 }
 
-namespace {
-
-Status check_retention(const Retention& retention) {
-  if (retention.age >= Duration{0} && retention.hold_age >= Duration{0}) return {};
-  return Status(Code::kInvalid, "retain: an age is negative; give 0 for no limit");
-}
-
-}  // namespace
-
 Status Log::retain(const Retention& retention) {
   EngineCore& core = engine_->core();
   if (Status status = may_append(core); !status.ok()) return status;
   if (Status status = core.may_wait("retain " + state_->name); !status.ok()) return status;
-  if (Status status = check_retention(retention); !status.ok()) return status;
+  if (!makes_sense(retention)) {
+    return Status(Code::kInvalid, "retain: an age is negative; give 0 for no limit");
+  }
   Record record;
   record.type = RecordType::kRetain;
   record.log = state_->id;

@@ -19,6 +19,9 @@
 
 namespace wp {
 
+class EngineCore;
+class LogState;
+
 struct Ephemeral {
   Ephemeral(Bytes properties, Bytes payload);
 
@@ -75,6 +78,10 @@ class Subscription {
   uint64_t bytes_ = 0;  // of all in the queue
   std::atomic<Lsn> place_{UINT64_MAX};
 };
+
+// To those who subscribe to the log now; nothing waits for anything. As Log::publish says.
+Status publish(EngineCore& core, LogState& log, Bytes payload,
+               std::span<const Property> properties);
 
 }  // namespace wp
 

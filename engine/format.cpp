@@ -255,6 +255,12 @@ const Run* SlotIndex::run_of(LogId log) const {
   return it == runs.end() || it->log != log ? nullptr : &*it;
 }
 
+const Run* SlotIndex::run_as(const RunRow& row) const {
+  const Run* run = run_of(row.log);
+  return run != nullptr && run->lsn_first == row.lsn_first && run->count == row.count ? run
+                                                                                      : nullptr;
+}
+
 uint32_t SlotIndex::piece_at(const Run& run, Lsn lsn) const {
   const auto begin = pieces.begin() + run.piece_first;
   const auto it =
@@ -572,6 +578,26 @@ ByteVector encode_index(const SlotIndex& index, int64_t time_base_ms) {
   return out;
 }
 
+std::shared_ptr<ByteVector> assemble(SlotHeader& header, SlotIndex& index, Bytes blocks) {
+  const ByteVector index_bytes = encode_index(index, header.time_base_ms);
+  uint64_t offset = kSlotHeaderBytes + index_bytes.size();
+  for (BlockInfo& info : index.blocks) {
+    info.offset = offset;
+    offset += info.stored_bytes;
+  }
+  auto object = std::make_shared<ByteVector>();
+  object->reserve(offset);
+  object->resize(kSlotHeaderBytes);
+  put_bytes(*object, index_bytes);
+  put_bytes(*object, blocks);
+  header.properties = !index.properties.empty();
+  header.body_bytes = offset - kSlotHeaderBytes;
+  header.body_digest = sha256(Bytes(*object).subspan(kSlotHeaderBytes));
+  header.index_bytes = static_cast<uint32_t>(index_bytes.size());
+  header.index_crc = crc32c(index_bytes);
+  return object;
+}
+
 Result<SlotIndex> decode_index(const SlotHeader& header, Bytes bytes) {
   SlotIndex index;
   if (bytes.size() != header.index_bytes || crc32c(bytes) != header.index_crc) {
@@ -709,6 +735,14 @@ std::byte* store_properties(std::byte* at, std::span<const Property> properties)
     at = store_text(at, property.value);
   }
   return at;
+}
+
+Bytes encoded_properties(std::span<const Property> properties) {
+  if (properties.empty()) return {};
+  static thread_local ByteVector buffer;
+  buffer.resize(properties_bytes(properties));
+  store_properties(buffer.data(), properties);
+  return buffer;
 }
 
 std::byte* store_entry(std::byte* at, int64_t time_delta_ms, Bytes properties, Bytes payload) {

@@ -197,11 +197,16 @@ struct SlotIndex {
   std::vector<PropertySet> properties;
 
   const Run* run_of(LogId log) const;
+  // The run that the view means; null: it knows other entries of that log.
+  const Run* run_as(const RunRow& row) const;
   // The piece of the run that holds the LSN.
   uint32_t piece_at(const Run& run, Lsn lsn) const;
   size_t memory_bytes() const;
 };
 ByteVector encode_index(const SlotIndex& index, int64_t time_base_ms);
+// A fragment or a segment but for the bytes of its header: room for that, the index, and the blocks
+// as stored. Says in the index where each block stands, and in the header what follows from both.
+std::shared_ptr<ByteVector> assemble(SlotHeader& header, SlotIndex& index, Bytes blocks);
 // `bytes` are the index's, already checked against header.index_crc by this.
 Result<SlotIndex> decode_index(const SlotHeader& header, Bytes bytes);
 
@@ -219,6 +224,8 @@ inline constexpr size_t kEntryOverheadBytesMax = 3 * kVarintBytesMax;
 
 size_t properties_bytes(std::span<const Property> properties);  // as encoded; 0 where there is none
 std::byte* store_properties(std::byte* at, std::span<const Property> properties);
+// The bytes are the thread's, until its next call.
+Bytes encoded_properties(std::span<const Property> properties);
 // Writes an entry; `properties` are encoded ones. Returns one past its end.
 std::byte* store_entry(std::byte* at, int64_t time_delta_ms, Bytes properties, Bytes payload);
 

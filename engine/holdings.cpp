@@ -98,25 +98,22 @@ class Accounting {
     const auto share = [&](uint64_t entries) {
       return static_cast<uint64_t>(per_entry * static_cast<double>(entries));
     };
-    LogId log = 0;
-    Lsn lsn = 0;
     bool of_interest = only_ == 0;
-    for (;;) {
-      auto page = core_.view->runs_in({object.row.epoch, object.row.seq}, log, lsn, kPage);
-      if (!page) return page.status();
-      for (const RunRow& run : *page) {
-        log = run.log;
-        lsn = run.lsn_first + 1;
-        if (only_ != 0 && run.log != only_) continue;
-        of_interest = true;
-        auto of = log_of(run.log);
-        if (!of) return of.status();
-        Holding& holding = holder_of(**of, run);
-        ++holding.objects;
-        holding.bytes += share(run.count);
-      }
-      if (page->size() < kPage) break;
-    }
+    Status failed;
+    Status status =
+        each_run_in(*core_.view, {object.row.epoch, object.row.seq}, only_, [&](const RunRow& run) {
+          if (only_ != 0 && run.log != only_) return false;  // they come in order
+          of_interest = true;
+          auto of = log_of(run.log);
+          failed = of.status();
+          if (!of) return false;
+          Holding& holding = holder_of(**of, run);
+          ++holding.objects;
+          holding.bytes += share(run.count);
+          return true;
+        });
+    if (status.ok()) status = failed;
+    if (!status.ok()) return status;
     if (of_interest && object.row.entries > object.entries) {
       Holding& mixed = held(Why::kMixed);
       ++mixed.objects;

@@ -102,8 +102,8 @@ void Load::head_arrived(GetResult got) {
 
 void Load::index_arrived(IndexPtr index) {
   index_ = std::move(index);
-  const Run* run = index_->index.run_of(run_.log);
-  if (run == nullptr || run->lsn_first != run_.lsn_first || run->count != run_.count) {
+  const Run* run = index_->index.run_as(run_);
+  if (run == nullptr) {
     return damaged("its index knows other entries of the log");
   }
   choose_pieces(*run);

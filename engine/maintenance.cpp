@@ -259,15 +259,19 @@ void Maintenance::reclaim(bool sweep, Then then) {
 }
 
 Status Maintenance::count_waiting(GcReport* report) {
-  const auto count = [&](const Result<std::vector<SlotRow>>& rows) {
-    if (!rows) return core_.of_view(rows.status());
-    for (const SlotRow& row : *rows) {
-      ++report->objects_waiting;
-      report->bytes_waiting += row.bytes;
-    }
-    return Status();
-  };
-  return count(core_.view->dead(kNumberEnd - 1, kRowsCounted));
+  auto dead = all_dead();
+  if (!dead) return dead.status();
+  for (const SlotRow& row : *dead) {
+    ++report->objects_waiting;
+    report->bytes_waiting += row.bytes;
+  }
+  return {};
+}
+
+Result<std::vector<SlotRow>> Maintenance::all_dead() {
+  auto rows = core_.view->dead(kNumberEnd - 1, kRowsCounted);
+  if (!rows) return core_.of_view(rows.status());
+  return rows;
 }
 
 // ---------------------------------------------------------------------------------------------- gc
@@ -303,8 +307,8 @@ Status Maintenance::await(const std::function<void(Then)>& step) {
 Status Maintenance::checkpoint_twice() {
   if (Status status = core_.keeper->checkpoint_now(); !status.ok()) return status;
   const ViewKeeper::Kept kept = core_.keeper->kept();
-  auto dead = core_.view->dead(kNumberEnd - 1, kRowsCounted);
-  if (!dead) return core_.of_view(dead.status());
+  auto dead = all_dead();
+  if (!dead) return dead.status();
   const bool fresh = std::any_of(dead->begin(), dead->end(),
                                  [&](const SlotRow& row) { return row.dead > kept.dead_max; });
   if (!fresh) return {};
@@ -344,8 +348,8 @@ Status Maintenance::preview(GcReport* report) {
   report->bytes_compacted = plan->bytes;
   report->segments_written = plan->segments.size();
   const ViewKeeper::Kept kept = core_.keeper->kept();
-  auto dead = core_.view->dead(kNumberEnd - 1, kRowsCounted);
-  if (!dead) return core_.of_view(dead.status());
+  auto dead = all_dead();
+  if (!dead) return dead.status();
   for (const SlotRow& row : *dead) {
     const bool now = row.dead <= kept.ripe_max;
     ++(now ? report->objects_deleted : report->objects_waiting);
@@ -402,7 +406,6 @@ Result<GcReport> Maintenance::gc(bool dry_run) {
     MutexLock lock(core_.mutex);
     report = less(report_, before);
   }
-  report.objects_waiting = report.bytes_waiting = 0;
   if (status = count_waiting(&report); !status.ok()) return status;
   return report;
 }

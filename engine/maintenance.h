@@ -46,6 +46,8 @@ class Maintenance {
   Status delete_what_is_ripe(bool sweep);
   bool there_is_more() const;
   Status preview(GcReport* report);
+  // Objects that are noted as dead, whenever they may go.
+  Result<std::vector<SlotRow>> all_dead();
   Status count_waiting(GcReport* report);
   void note_failure(const Status& status);
 

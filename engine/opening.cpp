@@ -52,11 +52,8 @@ Result<std::vector<std::string>> Walker::list_checkpoints() {
   for (std::string after;;) {
     ListResult listed = ask_.list(std::string(kCheckpointPrefix), after);
     if (!listed.status.ok()) return to_status(listed.status);
-    for (const ListedObject& object : listed.objects) {
-      Epoch epoch;
-      Seq seq;
-      if (parse_checkpoint_key(object.key, &epoch, &seq)) keys.push_back(object.key);
-    }
+    const auto page = checkpoints_among(listed.objects);
+    keys.insert(keys.end(), page.begin(), page.end());
     if (!listed.more || listed.objects.empty()) break;
     after = listed.objects.back().key;
   }

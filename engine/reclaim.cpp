@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/bug.h"
+#include "engine/checkpoint.h"
 #include "engine/status.h"
 #include "engine/writer.h"
 
@@ -42,12 +43,7 @@ void ReclaimJob::start() {
 
 // Both are there, and no newer one of another opener.
 void ReclaimJob::checkpoints_listed(const ListResult& listed) {
-  std::vector<std::string> keys;
-  for (const ListedObject& object : listed.objects) {
-    Epoch epoch;
-    Seq seq;
-    if (parse_checkpoint_key(object.key, &epoch, &seq)) keys.push_back(object.key);
-  }
+  const auto keys = checkpoints_among(listed.objects);
   if (listed.more || keys.empty() || keys.back() != kept_.newest) return end({});
   const bool both = keys.size() >= 2 && keys[keys.size() - 2] == kept_.older;
   if (!both || kept_.ripe_max == 0) return sweep();

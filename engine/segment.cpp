@@ -7,8 +7,8 @@
 namespace wp {
 
 std::string SegmentBuilder::add(const RunRow& row, const SegmentSource& source) {
-  const Run* run = source.index.run_of(row.log);
-  if (run == nullptr || run->lsn_first != row.lsn_first || run->count != row.count) {
+  const Run* run = source.index.run_as(row);
+  if (run == nullptr) {
     return "its index knows other entries of log " + std::to_string(row.log);
   }
   if (runs_.empty()) time_base_ms_ = source.header.time_base_ms;
@@ -100,22 +100,12 @@ std::shared_ptr<const ByteVector> SegmentBuilder::finish(uint32_t block_bytes,
   const bool any = std::any_of(index_.properties.begin(), index_.properties.end(),
                                [](const PropertySet& set) { return !set.empty(); });
   if (!any) index_.properties.clear();
-  const ByteVector index_bytes = encode_index(index_, time_base_ms_);
   header.kind = SlotKind::kSegment;
-  header.properties = any;
   header.root = root_;
   header.slot = name_;
   header.author = name_.owner;
   header.time_base_ms = time_base_ms_;
-  header.index_bytes = static_cast<uint32_t>(index_bytes.size());
-  header.index_crc = crc32c(index_bytes);
-  header.body_bytes = index_bytes.size() + stored_.size();
-  auto object = std::make_shared<ByteVector>();
-  object->reserve(kSlotHeaderBytes + header.body_bytes);
-  object->resize(kSlotHeaderBytes);
-  put_bytes(*object, index_bytes);
-  put_bytes(*object, stored_);
-  header.body_digest = sha256(Bytes(*object).subspan(kSlotHeaderBytes));
+  auto object = assemble(header, index_, stored_);
   encode_header(header, object->data());
   record->segment = {name_.epoch, name_.seq, object->size(), header.entries, 0};
   return object;

@@ -112,4 +112,10 @@ Status to_status(const StoreStatus& status) {
   return Status(Code::kInternal, status.message);
 }
 
+Status too_large(const std::string& tried, uint64_t bytes, uint64_t most, std::string_view todo) {
+  return Status(Code::kInvalid, tried + ": it has " + std::to_string(bytes) +
+                                    " bytes with its properties, at most " + std::to_string(most) +
+                                    " are allowed; " + std::string(todo));
+}
+
 }  // namespace wp

@@ -279,22 +279,16 @@ std::string Verifier::check_body(const SlotRow& row, const SlotHeader& header, B
 
 // Whatever the view says to lie in the object lies there.
 Result<std::string> Verifier::check_rows(const SlotRow& row, const SlotIndex& index) {
-  LogId log = 0;
-  for (Lsn lsn = 0;;) {
-    const auto runs = core_.view->runs_in({row.epoch, row.seq}, log, lsn, kPage);
-    if (!runs) return runs.status();
-    for (const RunRow& run : *runs) {
-      const Run* found = index.run_of(run.log);
-      if (found == nullptr || found->lsn_first != run.lsn_first || found->count != run.count) {
-        return "it does not hold LSN " + std::to_string(run.lsn_first) + " to " +
-               std::to_string(run.lsn_first + run.count - 1) + " of log " +
-               std::to_string(run.log) + ", as the view says";
-      }
-    }
-    if (runs->size() < kPage) return std::string();
-    log = runs->back().log;
-    lsn = runs->back().lsn_first + 1;
-  }
+  std::string what;
+  const Status status = each_run_in(*core_.view, {row.epoch, row.seq}, 0, [&](const RunRow& run) {
+    if (index.run_as(run) != nullptr) return true;
+    what = "it does not hold LSN " + std::to_string(run.lsn_first) + " to " +
+           std::to_string(run.lsn_first + run.count - 1) + " of log " + std::to_string(run.log) +
+           ", as the view says";
+    return false;
+  });
+  if (!status.ok()) return status;
+  return what;
 }
 
 std::string Verifier::check_runs(const SlotHeader& header, const SlotIndex& index, Bytes object) {

@@ -167,6 +167,23 @@ class View {
   virtual Status close() = 0;
   virtual std::string path() const = 0;  // empty: in memory
 };
+
+// Calls `see` with each run that lies in an object, from that log on, until it gives false.
+template <class See>
+Status each_run_in(View& view, const ObjectId& object, LogId log, See see) {
+  constexpr size_t kPage = 1000;
+  for (Lsn lsn = 0;;) {
+    const auto runs = view.runs_in(object, log, lsn, kPage);
+    if (!runs) return runs.status();
+    for (const RunRow& run : *runs) {
+      if (!see(run)) return {};
+    }
+    if (runs->size() < kPage) return {};
+    log = runs->back().log;
+    lsn = runs->back().lsn_first + 1;
+  }
+}
+
 }  // namespace wp
 
 #endif  // WP_ENGINE_VIEW_H_

@@ -341,14 +341,7 @@ Status ViewKeeper::checkpoint_now() {
 void ViewKeeper::remove_old_checkpoints() {
   core_.store->list(std::string(kCheckpointPrefix), "", 0, Cause::kCheckpoint,
                     [this](ListResult listed) {
-                      std::vector<std::string> keys;
-                      for (const ListedObject& object : listed.objects) {
-                        Epoch epoch;
-                        Seq seq;
-                        if (parse_checkpoint_key(object.key, &epoch, &seq)) {
-                          keys.push_back(object.key);
-                        }
-                      }
+                      auto keys = checkpoints_among(listed.objects);
                       if (!listed.status.ok() || listed.more || keys.size() <= kCheckpointsKept) {
                         return checkpoint_ended();
                       }

@@ -5,7 +5,6 @@
 
 #include "engine/bug.h"
 #include "engine/cursors.h"
-#include "engine/ephemeral.h"
 #include "engine/status.h"
 #include "engine/view_keeper.h"
 
@@ -27,15 +26,6 @@ constexpr std::chrono::milliseconds kRetryFirst{50}, kRetryMax{30'000};
 // How long closing waits for what nobody would miss.
 constexpr std::chrono::seconds kCourtesy{1};
 
-// Encoded once for all entries of an append; the bytes are the thread's, until its next call.
-Bytes encoded_properties(std::span<const Property> properties) {
-  if (properties.empty()) return {};
-  static thread_local ByteVector buffer;
-  buffer.resize(properties_bytes(properties));
-  store_properties(buffer.data(), properties);
-  return buffer;
-}
-
 uint64_t& count_of(RetryCounts& counts, Answer failed_with) {
   switch (failed_with) {
     case Answer::kThrottled:
@@ -51,13 +41,6 @@ uint64_t& count_of(RetryCounts& counts, Answer failed_with) {
     default:
       return counts.other;
   }
-}
-
-std::string too_large(std::string_view log, uint64_t bytes, uint64_t most, std::string_view todo,
-                      std::string_view tried = "append") {
-  return std::string(tried) + " to " + std::string(log) + ": it has " + std::to_string(bytes) +
-         " bytes with its properties, at most " + std::to_string(most) + " are allowed; " +
-         std::string(todo);
 }
 
 }  // namespace
@@ -210,14 +193,14 @@ Result<Lsn> Writer::append(const LogStatePtr& log, std::span<const Bytes> payloa
   }
   for (const Bytes& payload : payloads) bytes += payload.size() + each;
   if (bytes > core_.options.entry_bytes_max) {
-    return Status(Code::kInvalid, too_large(log->name, bytes, core_.options.entry_bytes_max,
-                                            "raise entry_bytes_max, or split it"));
+    return too_large("append to " + log->name, bytes, core_.options.entry_bytes_max,
+                     "raise entry_bytes_max, or split it");
   }
   const uint64_t encoded =
       bytes + payloads.size() * (properties.size() - each + kEntryOverheadBytesMax);
   if (encoded > core_.options.ram_bytes_max / 2) {
-    return Status(Code::kInvalid, too_large(log->name, bytes, core_.options.ram_bytes_max / 2,
-                                            "raise ram_bytes_max, or split it"));
+    return too_large("append to " + log->name, bytes, core_.options.ram_bytes_max / 2,
+                     "raise ram_bytes_max, or split it");
   }
 
   const TimePoint deadline = options.timeout ? deadline_of(options.timeout) : kNever;
@@ -280,60 +263,6 @@ void Writer::record_log(const LogStatePtr& log) {
   record({RecordType::kCreate, log->id, log->name, 0, 0}, log);
   uncreated_.erase(log->id);
   log->recorded = true;
-}
-
-// ------------------------------------------------------------------------------------- publishing
-
-// Drops what is oldest in the queues of the log while all logs together have too much. False: those
-// of other logs alone are too much.
-bool Writer::make_room_for_ephemeral(LogState& log, uint64_t bytes) {
-  while (core_.ram.of(Ram::kEphemeral) + bytes > core_.ram.ephemeral_max()) {
-    const auto oldest = std::min_element(
-        log.subscriptions.begin(), log.subscriptions.end(),
-        [](const Subscription* a, const Subscription* b) { return a->place() < b->place(); });
-    if (oldest == log.subscriptions.end() || (*oldest)->empty()) return false;
-    (*oldest)->pop();
-    ++core_.ephemeral.dropped;
-  }
-  return true;
-}
-
-Status Writer::publish(LogState& log, Bytes payload, std::span<const Property> properties) {
-  const Bytes encoded = encoded_properties(properties);
-  const uint64_t bytes = payload.size() + encoded.size();
-  const uint64_t queue_max = core_.ram.ephemeral_queue_max();
-  const uint64_t ram_most = queue_max - std::min(queue_max, uint64_t{sizeof(Ephemeral)});
-  const uint64_t most = std::min(core_.options.entry_bytes_max, ram_most);
-  if (bytes > most) {
-    return Status(Code::kInvalid, too_large(log.name, bytes, most,
-                                            most == ram_most ? "raise ram_bytes_max, or append it"
-                                                             : "raise entry_bytes_max, or split it",
-                                            "publish"));
-  }
-  // Copied, and at the end freed, with no lock held; where nobody listens, not at all.
-  const bool anybody = log.subscribers.load(std::memory_order_acquire) != 0;
-  const auto entry = anybody ? std::make_shared<Ephemeral>(encoded, payload) : nullptr;
-  MutexLock lock(core_.mutex);
-  if (Status status = refusal(log); !status.ok()) return status;
-  ++core_.ephemeral.published;
-  if (entry == nullptr) return {};
-  entry->after = log.lsn_given;
-  entry->time_ms = log.time_given_ms = std::max(log.time_given_ms, core_.runtime->wall_ms());
-  const bool fits = make_room_for_ephemeral(log, entry->ram_bytes());
-  for (Subscription* subscription : log.subscriptions) {
-    if (!subscription->wants(*entry)) continue;
-    if (!fits) {
-      ++core_.ephemeral.dropped;
-      continue;
-    }
-    while (!subscription->has_room(entry->ram_bytes())) {
-      subscription->pop();
-      ++core_.ephemeral.dropped;
-    }
-    subscription->push(entry);
-  }
-  if (log.readers_waiting != 0) log.news.notify_all();
-  return {};
 }
 
 // -------------------------------------------------------------------------------------- recording

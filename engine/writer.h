@@ -32,8 +32,6 @@ class Writer {
   // waits for that. Otherwise `done` may be given, for the last of them.
   Result<Lsn> append(const LogStatePtr& log, std::span<const Bytes> payloads,
                      const AppendOptions& options, bool durable, Done done);
-  // To those who subscribe to the log now; nothing waits for anything.
-  Status publish(LogState& log, Bytes payload, std::span<const Property> properties);
   Status flush(std::optional<Duration> timeout);
   Status truncate(const LogStatePtr& log, Lsn upto);
   Status drop(const LogStatePtr& log);
@@ -101,7 +99,6 @@ class Writer {
                        TimePoint deadline) WP_REQUIRES(core_.mutex);
   void gather_entry(LogState& log, const LogStatePtr& hold, Bytes properties, Bytes payload,
                     int64_t wall_ms) WP_REQUIRES(core_.mutex);
-  bool make_room_for_ephemeral(LogState& log, uint64_t bytes) WP_REQUIRES(core_.mutex);
   void add_done(Done done, Lsn lsn) WP_REQUIRES(core_.mutex);
   void begin_batch_if_empty() WP_REQUIRES(core_.mutex);
   void record(Record record, const LogStatePtr& log) WP_REQUIRES(core_.mutex);
