@@ -80,6 +80,10 @@ $(BUILD)/flags $(BUILD)/sources: FORCE
 
 # What the library shows to programs is what wp.h marks with WP_API.
 $(LIB_OBJS): private MORE := -fPIC -fvisibility=hidden -fvisibility-inlines-hidden
+# EDGES=1: the soak tells which of the engine's branches it went through.
+ifdef EDGES
+$(filter $(BUILD)/obj/engine/%,$(LIB_OBJS)): private MORE += -fsanitize-coverage=inline-8bit-counters
+endif
 $(BUILD)/obj/%.o: %.cpp $(BUILD)/flags | $(BUILD)/deps-build $(if $(CLANG),$(BUILD)/deps-check) \
                   $(if $(filter fuzzer,$(SAN)),$(BUILD)/deps-fuzz)
 	@mkdir -p $(@D)
@@ -158,8 +162,9 @@ fuzz:
 	@$(MAKE) SAN=fuzzer CXX=clang++-14 BUILD=build-fuzz build-fuzz/fuzz
 	@tests/fuzz/run.sh build-fuzz/fuzz $(SECONDS) $(TARGETS)
 
-soak: $(BUILD)/soak
-	@$(BUILD)/soak for $(SECONDS)
+soak:
+	@$(MAKE) EDGES=1 CXX=clang++-14 BUILD=build-soak build-soak/soak
+	@build-soak/soak for $(SECONDS) $(FIRST)
 
 # The engine with deliberate bugs, and how soon each is found (docs/PROOF.md).
 mutants:

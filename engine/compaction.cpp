@@ -487,6 +487,8 @@ void CompactionJob::check() {
                          std::equal(got.bytes.begin(), got.bytes.end(), mine.begin(), mine.end()) &&
                          got.object_bytes == self->object_->size();
                      if (same) return self->publish();
+                     // Perhaps it was the way here that damaged it.
+                     if (!std::exchange(self->checked_again_, true)) return self->check();
                      self->end(Status(Code::kCorrupt, "compact " + self->core_.url + ": " +
                                                           slot_key(self->name_) +
                                                           " is not what was stored there"));

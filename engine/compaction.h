@@ -100,6 +100,7 @@ class CompactionJob : public std::enable_shared_from_this<CompactionJob> {
   Record record_;
   Outcome outcome_;
   int tries_ = 0;
+  bool checked_again_ = false;
 };
 
 }  // namespace wp

@@ -155,7 +155,8 @@ Result<bool> Follower::behind(Walker& walker, const std::string& newest) {
   }
   const std::string mine = checkpoint_key(last.slot.epoch, last.slot.seq);
   if (newest != mine) return newest > mine;
-  const GetResult got = walker.ask().get(newest);
+  const GetResult got = walker.ask().get_whole(
+      newest, {}, [](Bytes bytes) { return decode_checkpoint_head(bytes).ok(); });
   if (!got.status.ok()) return to_status(got.status);
   const auto head = decode_checkpoint_head(got.bytes);
   return head.ok() && !(head->head.last.digest == last.digest);

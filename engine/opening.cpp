@@ -253,7 +253,9 @@ Status Walker::load(const std::string& key) {
 
 Status Walker::load_checkpoint(const std::vector<std::string>& keys) {
   for (const std::string& key : keys) {
-    const Status status = load(key);
+    Status status = load(key);
+    // Perhaps it was the way here that damaged it.
+    if (status.code() == Code::kCorrupt && !view_failed_) status = load(key);
     if (status.ok()) return {};
     const Code code = status.code();
     if (view_failed_ || (code != Code::kCorrupt && code != Code::kNotFound)) return status;
@@ -326,7 +328,11 @@ Result<bool> Opening::create_root() {
 
 Status Opening::find_root(bool* created) {
   const Nonce none = 0;
-  GetResult got = walker_.ask().get(std::string(kRootKey));
+  const auto get_root = [&] {
+    return walker_.ask().get_whole(std::string(kRootKey), {},
+                                   [](Bytes bytes) { return decode_root(bytes).ok(); });
+  };
+  GetResult got = get_root();
   if (got.status.answer == Answer::kNotFound) {
     auto head = view_head();
     if (!head) return head.status();
@@ -344,7 +350,7 @@ Status Opening::find_root(bool* created) {
     auto put = create_root();
     if (!put) return put.status();
     *created = *put;
-    if (!*put) got = walker_.ask().get(std::string(kRootKey));
+    if (!*put) got = get_root();
   }
   if (!*created) {
     if (!got.status.ok()) return to_status(got.status);
@@ -377,7 +383,8 @@ Status Opening::begin_at_root() {
 }
 
 Result<bool> Opening::agrees(const std::string& key, const ViewHead& head) {
-  const GetResult got = walker_.ask().get(key);
+  const GetResult got = walker_.ask().get_whole(
+      key, {}, [](Bytes bytes) { return decode_checkpoint_head(bytes).ok(); });
   if (got.status.answer == Answer::kNotFound) return false;
   if (!got.status.ok()) return to_status(got.status);
   const auto checkpoint = decode_checkpoint_head(got.bytes);
@@ -406,7 +413,8 @@ Result<Opening::Outcome> Opening::check_view(const ViewHead& head,
     return refusal("belongs to another root");
   }
   const std::string key = slot_key(head.last.slot);
-  const GetResult got = walker_.ask().get(key, {0, kSlotHeaderBytesMax});
+  const GetResult got = walker_.ask().get_whole(
+      key, {0, kSlotHeaderBytesMax}, [](Bytes bytes) { return decode_header(bytes).ok(); });
   Status why;
   if (got.status.answer == Answer::kNotFound) {
     why = refusal("knows the journal up to " + key + ", which the store does not have");

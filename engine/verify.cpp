@@ -43,7 +43,9 @@ class Verifier {
   Status fill(std::deque<Object>& ahead);
   bool is_forgotten(const SlotRow& row);
   Result<std::string> key_of(Epoch epoch, Seq seq);
-  Status check_object(const SlotRow& row, const std::string& key, const GetResult& got);
+  bool is_stray(const SlotRow& row, const GetResult& got);
+  void check_object(const SlotRow& row, const std::string& key, GetResult& got);
+  std::string what_is_wrong(const SlotRow& row, const std::string& key, const GetResult& got);
   std::string check_place(const SlotHeader& header, const std::string& key);
   std::string check_body(const SlotRow& row, const SlotHeader& header, Bytes object);
   Result<std::string> check_rows(const SlotRow& row, const SlotIndex& index);
@@ -115,7 +117,8 @@ void Verifier::object_done(uint64_t bytes) {
 }
 
 Status Verifier::check_root() {
-  const GetResult got = ask_.get(std::string(kRootKey));
+  const GetResult got = ask_.get_whole(std::string(kRootKey), {},
+                                       [](Bytes bytes) { return decode_root(bytes).ok(); });
   if (!got.status.ok() && got.status.answer != Answer::kNotFound) return to_status(got.status);
   auto root = decode_root(got.bytes);
   if (!got.status.ok()) {
@@ -213,7 +216,7 @@ Status Verifier::check_objects() {
         got.status.answer != Answer::kCorrupt) {
       return to_status(got.status);
     }
-    if (Status status = check_object(object.row, object.key, got); !status.ok()) return status;
+    check_object(object.row, object.key, got);
     object_done(got.bytes.size());
   }
 }
@@ -228,25 +231,42 @@ bool Verifier::is_forgotten(const SlotRow& row) {
   return there ? now->front().dead != 0 : !behind_.contains({row.epoch, row.seq});
 }
 
-Status Verifier::check_object(const SlotRow& row, const std::string& key, const GetResult& got) {
-  if (got.status.answer == Answer::kNotFound && is_forgotten(row)) return {};
-  std::string what;
-  auto header = decode_header(got.bytes);
-  // Where a slot was deleted and is not yet forgotten, a late opener may have left a fence.
-  if (header && header->kind == SlotKind::kFence && is_forgotten(row)) return {};
-  if (!got.status.ok()) {
-    what = got.status.answer == Answer::kNotFound ? "the object is gone" : got.status.message;
-  } else if (!header) {
-    what = header.status().message();
-  } else {
-    what = check_place(*header, key);
-    if (what.empty()) what = check_body(row, *header, got.bytes);
+// Where a slot was deleted and is not yet forgotten there is nothing, or a late opener's fence.
+bool Verifier::is_stray(const SlotRow& row, const GetResult& got) {
+  bool stray = got.status.answer == Answer::kNotFound;
+  if (got.status.ok()) {
+    const auto header = decode_header(got.bytes);
+    stray = header && header->kind == SlotKind::kFence;
+  }
+  return stray && is_forgotten(row);
+}
+
+void Verifier::check_object(const SlotRow& row, const std::string& key, GetResult& got) {
+  if (is_stray(row, got)) return;
+  std::string what = what_is_wrong(row, key, got);
+  if (!what.empty() && got.status.ok()) {  // perhaps it was damaged on the way here
+    GetResult again = ask_.get(key);
+    if (again.status.ok()) {
+      got = std::move(again);
+      what = what_is_wrong(row, key, got);
+    }
   }
   if (!what.empty()) damaged_slot(row, key, what);
-  if (is_segment(row.seq)) return {};  // stands beside the chain
+  if (is_segment(row.seq)) return;  // stands beside the chain
+  const auto header = decode_header(got.bytes);
   chain_known_ = header.ok() && slot_key(header->slot) == key;
   if (chain_known_) last_ = {header->slot, header_digest(*header, got.bytes)};
-  return {};
+}
+
+// Empty: nothing.
+std::string Verifier::what_is_wrong(const SlotRow& row, const std::string& key,
+                                    const GetResult& got) {
+  if (got.status.answer == Answer::kNotFound) return "the object is gone";
+  if (!got.status.ok()) return got.status.message;
+  const auto header = decode_header(got.bytes);
+  if (!header) return header.status().message();
+  std::string what = check_place(*header, key);
+  return what.empty() ? check_body(row, *header, got.bytes) : what;
 }
 
 // A slot whose predecessor was forgotten, or is damaged, has no digest to be compared.
@@ -274,7 +294,9 @@ std::string Verifier::check_body(const SlotRow& row, const SlotHeader& header, B
   std::string what = check_runs(header, *index, object);
   if (!what.empty()) return what;
   const auto rows = check_rows(row, *index);
-  return rows ? *rows : rows.status().message();
+  what = rows ? *rows : rows.status().message();
+  if (what.empty()) at_.entries_done += header.entries;
+  return what;
 }
 
 // Whatever the view says to lie in the object lies there.
@@ -303,7 +325,6 @@ std::string Verifier::check_runs(const SlotHeader& header, const SlotIndex& inde
     std::string what = check_run(header, index, run, blocks);
     if (!what.empty()) return what;
   }
-  at_.entries_done += header.entries;
   return {};
 }
 
@@ -414,11 +435,13 @@ Status Verifier::check_checkpoints() {
   if (!keys) return keys.status();
   at_.objects_total = at_.objects_done + keys->size();
   for (const std::string& key : *keys) {
-    const GetResult got = ask_.get(key);
+    const auto decoded = [](Bytes bytes) {
+      return decode_checkpoint(bytes, [](const ViewDelta&) { return Status(); });
+    };
+    const GetResult got = ask_.get_whole(key, {}, [&](Bytes bytes) { return decoded(bytes).ok(); });
     if (got.status.answer == Answer::kNotFound) continue;  // replaced by a newer one
     if (!got.status.ok()) return to_status(got.status);
-    const auto nothing = [](const ViewDelta&) { return Status(); };
-    const auto checkpoint = decode_checkpoint(got.bytes, nothing);
+    const auto checkpoint = decoded(got.bytes);
     if (!checkpoint) {
       damaged(key, checkpoint.status().message());
     } else if (checkpoint->head.root_id != core_.root.id ||

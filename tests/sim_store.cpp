@@ -14,6 +14,7 @@ SimFaults SimFaults::some() {
   faults.late = 0.03;
   faults.throttled = 0.03;
   faults.conflict = 0.02;
+  faults.flipped = 0.01;
   return faults;
 }
 
@@ -101,6 +102,16 @@ SimFate SimStore::fate_of(const SimRequest& request) {
   return {};
 }
 
+// On the wire or on the way to it: whoever reads again sees what is stored.
+void SimStore::flip_a_bit(const std::string& key, std::vector<std::byte>& bytes) {
+  SimRandom& random = machine_->sim().random();
+  if (faults.flipped == 0 || bytes.empty()) return;
+  if (right_[key]-- > 0 || !random.chance(faults.flipped)) return;
+  right_[key] = 3;
+  machine_->sim().count("fault: a bit flipped");
+  bytes[random.below(bytes.size())] ^= std::byte{1} << random.below(8);
+}
+
 void SimStore::submit(Operation operation, std::string key, Cause cause, uint64_t put_bytes,
                       Apply apply, Finish finish) {
   if (machine_->killed()) return;
@@ -143,6 +154,7 @@ void SimStore::submit(Operation operation, std::string key, Cause cause, uint64_
           if (*fate.answer == Answer::kThrottled) outcome.status.retry_after = Duration{50};
         }
         const bool closed = hold->closed;  // then `this` may be gone
+        if (!closed) flip_a_bit(request.key, outcome.got.bytes);
         const uint64_t bytes =
             request.operation == Operation::kPut ? put_bytes : outcome.got.bytes.size();
         if (!closed) {

@@ -61,6 +61,7 @@ struct SimFaults {
   double late = 0;          // kUnknown, applied within late_max
   double throttled = 0;     // not applied, kThrottled
   double conflict = 0;      // puts: not applied, kConflict
+  double flipped = 0;       // gets: one bit is wrong, in one of four answers of a key at most
   Duration late_max{20'000};
   std::chrono::microseconds latency_min{1'000}, latency_max{20'000};
   bool down = false;  // everything is kUnknown and not applied
@@ -106,6 +107,7 @@ class SimStore final : public ObjectStore {
   void submit(Operation operation, std::string key, Cause cause, uint64_t put_bytes, Apply apply,
               Finish finish);
   SimFate fate_of(const SimRequest& request);
+  void flip_a_bit(const std::string& key, std::vector<std::byte>& bytes);
   void arrive(const SimRequest& request, const SimFate& fate, uint64_t put_bytes,
               const Apply& apply, uint64_t id);
 
@@ -114,6 +116,7 @@ class SimStore final : public ObjectStore {
   const std::shared_ptr<Shared> shared_;
   uint64_t number_ = 0;
   std::map<std::pair<Operation, std::string>, uint64_t> attempts_;
+  std::map<std::string, int> right_;  // how many answers of a key are to be right now
 };
 
 // ------------------------------------------------------------------------------------------ view

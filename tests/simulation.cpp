@@ -138,6 +138,7 @@ class Simulation::Run {
   bool clocks_lie_ = false;
   uint64_t ops_ = 0;
   std::vector<std::shared_ptr<SimMachine>> homes_;
+  std::vector<std::shared_ptr<MemViewData>> disks_;  // of the writers
   std::vector<Site> live_, graves_;
 };
 
@@ -166,6 +167,7 @@ void Simulation::Run::run() {
   choose_options();
   for (size_t m = 0; m < (with("machines") ? machines : 2); ++m) {
     homes_.push_back(sim_.machine("home " + std::to_string(m)));
+    disks_.push_back(std::make_shared<MemViewData>());
     const auto home = homes_.back();
     const uint64_t seed = plan_.next();
     sim_.spawn(home, "writer " + std::to_string(m),
@@ -252,7 +254,7 @@ void Simulation::Run::check_opening(Session& session) {
 void Simulation::Run::writer(const std::shared_ptr<SimMachine>& home, size_t number,
                              uint64_t seed) {
   SimRandom random(seed);
-  auto disk = std::make_shared<MemViewData>();
+  auto& disk = disks_[number];
   std::shared_ptr<MemViewData> backup;
   Session session;
   for (uint64_t opening = 0; !over(); ++opening) {
@@ -624,7 +626,7 @@ void Simulation::Run::chaos(const std::shared_ptr<SimMachine>& home) {
   SimRandom random(plan_.next());
   while (!over()) {
     home->sleep(Duration{static_cast<int64_t>(random.between(50, 3'000))});
-    const uint64_t whom = random.next(), what = random.below(9);
+    const uint64_t whom = random.next(), what = random.below(10);
     const auto pause =
         Duration{static_cast<int64_t>(random.below(random.chance(0.2) ? 90'000 : 3'000))};
     const auto jump = Duration{static_cast<int64_t>(random.below(100'000)) - 50'000};
@@ -647,6 +649,12 @@ void Simulation::Run::chaos(const std::shared_ptr<SimMachine>& home) {
     } else if (what == 7 && with("kills")) {
       sim_.count("fault: killed in a call");
       victim.machine->kill();
+    } else if (what == 8 && with("disks")) {
+      sim_.count("fault: a full disk");
+      const auto disk = disks_[random.below(disks_.size())];
+      disk->set_broken(Status(Code::kNoSpace, "the disk is full"));
+      home->sleep(pause);
+      disk->set_broken({});
     }
   }
 }

@@ -23,8 +23,8 @@ struct SimChoice {
   std::set<std::string> without;  // of kSimParts
   std::string text() const;       // as arguments of the soak program
 };
-inline constexpr const char* kSimParts[] = {"follower", "pauses",   "outages", "clocks",  "kills",
-                                            "faults",   "rollback", "gc",      "machines"};
+inline constexpr const char* kSimParts[] = {"follower", "pauses",   "outages", "clocks",   "kills",
+                                            "faults",   "rollback", "gc",      "machines", "disks"};
 
 class Simulation {
  public:

@@ -14,12 +14,14 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "tests/simulation.h"
+#include "tests/soak/edges.h"
 
 namespace wp {
 namespace {
@@ -34,6 +36,17 @@ constexpr char kUsage[] =
 using Clock = std::chrono::steady_clock;
 using Counts = std::map<std::string, uint64_t, std::less<>>;
 
+// What came of many histories.
+struct Tally {
+  Counts counts;
+  uint64_t trace = 0;        // of all histories, in whichever order they ran
+  std::set<uint64_t> edges;  // tests/soak/edges.h
+  uint64_t count_of(std::string_view what) const {
+    const auto it = counts.find(what);
+    return it == counts.end() ? 0 : it->second;
+  }
+};
+
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
@@ -44,18 +57,20 @@ constexpr double kSecondsMax = 60;
 // ------------------------------------------------------------------------------- one history
 
 // What is wrong with it; empty: nothing. Runs it here, so a bug may end the program.
-std::string run_here(const SimChoice& choice, Counts* counts, bool trace = false) {
+std::string run_here(const SimChoice& choice, Tally* tally = nullptr, bool trace = false) {
   Simulation simulation(choice);
   simulation.run();
   SimRuntime& sim = simulation.world().sim;
   if (trace) std::fputs(sim.trace_text().c_str(), stdout);
-  if (counts != nullptr) {
-    for (const auto& [what, count] : sim.counts()) (*counts)[what] += count;
-    (*counts)["histories"] += 1;
-    (*counts)["events"] += sim.events();
-    (*counts)["acknowledged"] += simulation.checker().acknowledged_count();
-    (*counts)["virtual ms"] += static_cast<uint64_t>(
+  if (tally != nullptr) {
+    Counts& counts = tally->counts;
+    for (const auto& [what, count] : sim.counts()) counts[what] += count;
+    counts["histories"] += 1;
+    counts["events"] += sim.events();
+    counts["acknowledged"] += simulation.checker().acknowledged_count();
+    counts["virtual ms"] += static_cast<uint64_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(sim.now()).count());
+    tally->trace += sim.trace_hash();
   }
   const auto& failures = simulation.checker().failures();
   if (failures.empty()) return {};
@@ -67,7 +82,7 @@ std::string run_here(const SimChoice& choice, Counts* counts, bool trace = false
 // ----------------------------------------------------------------------------------- workers
 
 // A process that runs seed after seed and says of each what came of it, line by line:
-//   begin SEED | fail SEED WHAT | count NUMBER WHAT | end SEED
+//   begin SEED | fail SEED WHAT | count NUMBER WHAT | trace HASH | edge NUMBER | end SEED
 class Worker {
  public:
   Worker(uint64_t first, uint64_t stride, uint64_t end) {
@@ -85,15 +100,19 @@ class Worker {
         std::fflush(out);
         SimChoice choice;
         choice.seed = seed;
-        Counts counts;
-        const std::string wrong = run_here(choice, &counts);
+        Tally tally;
+        const std::string wrong = run_here(choice, &tally);
         if (!wrong.empty()) {
           std::fprintf(out, "fail %llu %s\n", static_cast<unsigned long long>(seed), wrong.c_str());
         }
-        for (const auto& [what, count] : counts) {
+        for (const auto& [what, count] : tally.counts) {
           std::fprintf(out, "count %llu %s\n", static_cast<unsigned long long>(count),
                        what.c_str());
         }
+        for (const uint64_t edge : new_edges()) {
+          std::fprintf(out, "edge %llu\n", static_cast<unsigned long long>(edge));
+        }
+        std::fprintf(out, "trace %llu\n", static_cast<unsigned long long>(tally.trace));
         std::fprintf(out, "end %llu\n", static_cast<unsigned long long>(seed));
         std::fflush(out);
       }
@@ -120,12 +139,12 @@ class Worker {
 
   // Reads what came. A seed that ended badly without saying so is a failure too.
   template <class Failed>
-  void read_lines(Counts& counts, Failed failed) {
+  void read_lines(Tally& tally, Failed failed) {
     char buffer[65536];
     const ssize_t got = read(in_, buffer, sizeof buffer);
     if (got > 0) text_.append(buffer, static_cast<size_t>(got));
     for (size_t end; (end = text_.find('\n')) != std::string::npos; text_.erase(0, end + 1)) {
-      take(text_.substr(0, end), counts, failed);
+      take(text_.substr(0, end), tally, failed);
     }
     if (got > 0) return;
     int status = 0;
@@ -154,7 +173,7 @@ class Worker {
 
  private:
   template <class Failed>
-  void take(const std::string& line, Counts& counts, Failed failed) {
+  void take(const std::string& line, Tally& tally, Failed failed) {
     std::istringstream words(line);
     std::string verb, what;
     uint64_t number = 0;
@@ -169,7 +188,11 @@ class Worker {
     } else if (verb == "fail") {
       failed(number, what);
     } else if (verb == "count") {
-      counts[what] += number;
+      tally.counts[what] += number;
+    } else if (verb == "edge") {
+      tally.edges.insert(number);
+    } else if (verb == "trace") {
+      tally.trace += number;
     } else if (line.starts_with("the simulation failed: ") || line.starts_with("terminate")) {
       last_words_ = line;
     }
@@ -191,7 +214,7 @@ unsigned workers_count() {
 // Runs seeds from `first` to `end` until all are done or `over` says so, which is asked after each
 // piece of news.
 template <class Failed, class Over>
-void run_side_by_side(uint64_t first, uint64_t end, Counts& counts, Failed failed, Over over) {
+void run_side_by_side(uint64_t first, uint64_t end, Tally& tally, Failed failed, Over over) {
   std::vector<Worker> workers;
   const unsigned many = workers_count();
   for (unsigned i = 0; i < many; ++i) workers.emplace_back(first + i, many, end);
@@ -206,7 +229,7 @@ void run_side_by_side(uint64_t first, uint64_t end, Counts& counts, Failed faile
     if (waiting.empty()) return;
     poll(waiting.data(), waiting.size(), 500);
     for (size_t i = 0; i < waiting.size(); ++i) {
-      if (waiting[i].revents != 0) whose[i]->read_lines(counts, failed);
+      if (waiting[i].revents != 0) whose[i]->read_lines(tally, failed);
       whose[i]->give_up_if_it_hangs(failed);
     }
   }
@@ -221,9 +244,13 @@ void print_counts(const Counts& counts, std::string_view begin) {
   std::printf("  %-7.*s %s\n", static_cast<int>(begin.size() - 1), begin.data(), line.c_str());
 }
 
-uint64_t count_of(const Counts& counts, std::string_view what) {
-  const auto it = counts.find(what);
-  return it == counts.end() ? 0 : it->second;
+void print_kinds(const Tally& tally) {
+  for (const char* kind : {"did: ", "fault: ", "seen: "}) print_counts(tally.counts, kind);
+  if (edges_in_all() == 0) return;
+  const auto been = static_cast<double>(tally.edges.size());
+  std::printf("  branches of the engine: %.0f of %llu, %.1f %%\n", been,
+              static_cast<unsigned long long>(edges_in_all()),
+              100 * been / static_cast<double>(edges_in_all()));
 }
 
 void report_failure(uint64_t seed, const std::string& what) {
@@ -233,24 +260,30 @@ void report_failure(uint64_t seed, const std::string& what) {
   std::fflush(stdout);
 }
 
+double virtual_hours(const Tally& tally) {
+  return static_cast<double>(tally.count_of("virtual ms")) / 3.6e6;
+}
+
+// The trace is one number over all that happened in all of them: another compiler, or another day,
+// comes to the same.
 int run(uint64_t count, uint64_t first) {
   const auto begin = Clock::now();
-  Counts counts;
+  Tally tally;
   uint64_t failures = 0;
   run_side_by_side(
-      first, first + count, counts,
+      first, first + count, tally,
       [&](uint64_t seed, const std::string& what) {
         ++failures;
         report_failure(seed, what);
       },
       [] { return false; });
-  const uint64_t ran = count_of(counts, "histories");
+  const uint64_t ran = tally.count_of("histories");
   std::printf("%llu histories in %.1f s, %.1f virtual hours, %llu entries acknowledged\n",
-              static_cast<unsigned long long>(ran), seconds_since(begin),
-              static_cast<double>(count_of(counts, "virtual ms")) / 3.6e6,
-              static_cast<unsigned long long>(count_of(counts, "acknowledged")));
-  for (const char* kind : {"did:", "fault:", "seen:"})
-    print_counts(counts, std::string(kind) + " ");
+              static_cast<unsigned long long>(ran), seconds_since(begin), virtual_hours(tally),
+              static_cast<unsigned long long>(tally.count_of("acknowledged")));
+  print_kinds(tally);
+  std::printf("trace %016llx, %llu events\n", static_cast<unsigned long long>(tally.trace),
+              static_cast<unsigned long long>(tally.count_of("events")));
   if (ran + failures < count) failures = count - ran;
   std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(count - failures),
               static_cast<unsigned long long>(failures));
@@ -259,12 +292,12 @@ int run(uint64_t count, uint64_t first) {
 
 int soak(double seconds, uint64_t first) {
   const auto begin = Clock::now();
-  Counts counts;
+  Tally tally;
   bool failed = false;
   double told_at = 0;
   std::printf("seeds from %llu on\n", static_cast<unsigned long long>(first));
   run_side_by_side(
-      first, UINT64_MAX - 1'000, counts,
+      first, UINT64_MAX - 1'000, tally,
       [&](uint64_t seed, const std::string& what) {
         failed = true;
         report_failure(seed, what);
@@ -274,14 +307,11 @@ int soak(double seconds, uint64_t first) {
         const bool over = failed || now >= seconds;
         if (now - told_at < 10 && !over) return false;
         told_at = now;
-        const auto ran = static_cast<double>(count_of(counts, "histories"));
+        const auto ran = static_cast<double>(tally.count_of("histories"));
         std::printf("%6.0f s: %.0f seeds, %.1f a second, %.1f virtual hours, %llu acknowledged\n",
-                    now, ran, ran / now,
-                    static_cast<double>(count_of(counts, "virtual ms")) / 3.6e6,
-                    static_cast<unsigned long long>(count_of(counts, "acknowledged")));
-        for (const char* kind : {"did:", "fault:", "seen:"}) {
-          print_counts(counts, std::string(kind) + " ");
-        }
+                    now, ran, ran / now, virtual_hours(tally),
+                    static_cast<unsigned long long>(tally.count_of("acknowledged")));
+        print_kinds(tally);
         std::fflush(stdout);
         return over;
       });
@@ -300,7 +330,7 @@ std::string run_apart(const SimChoice& choice) {
     close(ends[0]);
     alarm(static_cast<unsigned>(kSecondsMax));
     freopen("/dev/null", "w", stderr);
-    const std::string wrong = run_here(choice, nullptr);
+    const std::string wrong = run_here(choice);
     (void)!write(ends[1], wrong.data(), wrong.size());
     _exit(0);
   }
@@ -429,6 +459,7 @@ constexpr Bug kBugs[] = {
     {29, "a flush does not wait for what is under way"},
     {30, "a follower that slept takes what is absent for the tail"},
     {31, "a checkpoint lacks retentions and cursors"},
+    {32, "compaction is planned on a view that lacks what was published"},
 };
 constexpr uint64_t kMutantSeedsMax = 2'000;
 constexpr double kMutantSecondsMax = 300;
@@ -440,10 +471,10 @@ struct Found {
 
 Found find_by_simulation() {
   Found found;
-  Counts counts;
+  Tally tally;
   const auto begin = Clock::now();
   run_side_by_side(
-      1, 1 + kMutantSeedsMax, counts,
+      1, 1 + kMutantSeedsMax, tally,
       [&](uint64_t seed, const std::string& what) {
         if (found.yes()) return;
         found = {std::to_string(seed), what};
