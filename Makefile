@@ -89,6 +89,8 @@ $(BUILD)/obj/%.o: %.cpp $(BUILD)/flags | $(BUILD)/deps-build $(if $(CLANG),$(BUI
 	@mkdir -p $(@D)
 	@echo "  CXX   $<"
 	$(Q)$(CXX) $(FLAGS) $(MORE) -MMD -MP -c $< -o $@
+# Most of the time to build goes into the tests, and their own code needs no speed.
+$(call objs,$(filter %_test.cpp,$(TEST_SRCS))): private MORE := -O0
 $(call objs,$(TEST_SRCS)): | $(BUILD)/deps-test
 
 $(BUILD)/libwp.a: $(LIB_OBJS) $(BUILD)/sources

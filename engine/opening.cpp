@@ -236,7 +236,10 @@ Status Walker::load(const std::string& key) {
   auto head = decode_checkpoint_head(got.bytes);
   if (!head) return head.status();
   const SlotId& last = head->head.last.slot;
-  if (checkpoint_key(last.epoch, last.seq) != key || head->head.root_id != core_.root.id) {
+  if (head->head.root_id != core_.root.id) {
+    return Status(Code::kCorrupt, "it is another root's: either it, or the root object, was moved");
+  }
+  if (checkpoint_key(last.epoch, last.seq) != key) {
     return Status(Code::kCorrupt, "it is not the checkpoint that belongs there");
   }
   if (Status status = of_view(core_.view->reset()); !status.ok()) return status;

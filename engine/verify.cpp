@@ -43,7 +43,8 @@ class Verifier {
   Status fill(std::deque<Object>& ahead);
   bool is_forgotten(const SlotRow& row);
   Result<std::string> key_of(Epoch epoch, Seq seq);
-  bool is_stray(const SlotRow& row, const GetResult& got);
+  bool is_stray(const SlotRow& row, const std::string& key, const GetResult& got);
+  bool is_at_home(const SlotHeader& header, const std::string& key) const;
   void check_object(const SlotRow& row, const std::string& key, GetResult& got);
   std::string what_is_wrong(const SlotRow& row, const std::string& key, const GetResult& got);
   std::string check_place(const SlotHeader& header, const std::string& key);
@@ -232,17 +233,21 @@ bool Verifier::is_forgotten(const SlotRow& row) {
 }
 
 // Where a slot was deleted and is not yet forgotten there is nothing, or a late opener's fence.
-bool Verifier::is_stray(const SlotRow& row, const GetResult& got) {
+bool Verifier::is_stray(const SlotRow& row, const std::string& key, const GetResult& got) {
   bool stray = got.status.answer == Answer::kNotFound;
   if (got.status.ok()) {
     const auto header = decode_header(got.bytes);
-    stray = header && header->kind == SlotKind::kFence;
+    stray = header && header->kind == SlotKind::kFence && is_at_home(*header, key);
   }
   return stray && is_forgotten(row);
 }
 
+bool Verifier::is_at_home(const SlotHeader& header, const std::string& key) const {
+  return slot_key(header.slot) == key && header.root == core_.root.id;
+}
+
 void Verifier::check_object(const SlotRow& row, const std::string& key, GetResult& got) {
-  if (is_stray(row, got)) return;
+  if (is_stray(row, key, got)) return;
   std::string what = what_is_wrong(row, key, got);
   if (!what.empty() && got.status.ok()) {  // perhaps it was damaged on the way here
     GetResult again = ask_.get(key);
@@ -271,9 +276,7 @@ std::string Verifier::what_is_wrong(const SlotRow& row, const std::string& key,
 
 // A slot whose predecessor was forgotten, or is damaged, has no digest to be compared.
 std::string Verifier::check_place(const SlotHeader& header, const std::string& key) {
-  if (slot_key(header.slot) != key || header.root != core_.root.id) {
-    return "it is not the object that belongs there";
-  }
+  if (!is_at_home(header, key)) return "it is not the object that belongs there";
   const bool known = chain_known_ && !is_segment(header.slot.seq) && header.prev.slot == last_.slot;
   if (known && header.prev.digest != last_.digest) {
     return "it does not follow the object before it";

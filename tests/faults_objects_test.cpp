@@ -14,12 +14,12 @@ namespace {
 
 using Contents = std::map<std::string, std::vector<std::string>>;
 
-// A small root with everything in it: two logs, several slots, two epochs, a checkpoint.
+// A small root: two logs, several slots, two epochs, a checkpoint.
 struct Sample {
   std::shared_ptr<MemoryBucket> bucket;
   std::shared_ptr<MemViewData> view;
   Contents contents;
-  size_t slot_entries_max = 0;  // entries in the fullest slot
+  size_t object_entries_max = 0;  // entries in the fullest object
 };
 
 void append_batch(Sample& sample, Log& log, const std::vector<std::string>& texts) {
@@ -28,11 +28,12 @@ void append_batch(Sample& sample, Log& log, const std::vector<std::string>& text
   require_ok(log.append(std::span<const Bytes>(batch)).status());
   auto& all = sample.contents[log.name()];
   all.insert(all.end(), texts.begin(), texts.end());
-  sample.slot_entries_max = std::max(sample.slot_entries_max, texts.size());
+  sample.object_entries_max = std::max(sample.object_entries_max, texts.size());
 }
 
-Sample make_sample() {
-  SimWorld world(1);
+// `seed`: another one is another root of the same contents.
+Sample make_sample(uint64_t seed = 1) {
+  SimWorld world(seed);
   Sample sample{world.bucket, std::make_shared<MemViewData>(), {}, 0};
   for (int epoch = 0; epoch < 2; ++epoch) {
     Site site = world.open("writer", {}, sample.view);
@@ -48,6 +49,26 @@ Sample make_sample() {
       require_ok(site->close());
     }
   }
+  return sample;
+}
+
+// The same where a segment holds the entries, a cursor stands in one log, and what the segment took
+// over still waits for the grace.
+Sample make_compacted_sample(uint64_t seed = 1) {
+  Sample sample = make_sample(seed);
+  SimWorld world(seed);
+  world.bucket = sample.bucket;
+  Options options;
+  options.reclaim_grace = Duration{3'600'000};
+  Site site = world.open("compactor", options, sample.view);
+  auto cursor = log_of(site, "a").cursor("c");
+  require_ok(cursor.status());
+  require_ok(cursor->commit(2));
+  const auto report = site->gc(false);
+  require_ok(report.status());
+  REQUIRE(report->segments_written == 1);
+  require_ok(site->close());
+  for (const auto& [name, texts] : sample.contents) sample.object_entries_max += texts.size();
   return sample;
 }
 
@@ -89,16 +110,19 @@ size_t check_reads(Engine& engine, const Contents& contents) {
   return unreadable;
 }
 
-// What a root with that object damaged gives, with the view and without it.
-void check_damaged(const Sample& sample, const std::string& key, std::vector<std::byte> bytes) {
-  const bool checkpoint = key.starts_with("c/");
+using Objects = std::map<std::string, std::vector<std::byte>>;
+
+// What a root with these objects in place of its own gives, with the view and without it.
+void check_damaged(const Sample& sample, const Objects& objects) {
+  const auto is_checkpoint = [](const auto& object) { return object.first.starts_with("c/"); };
+  const bool checkpoints = std::all_of(objects.begin(), objects.end(), is_checkpoint);
   for (const bool with_view : {true, false}) {
     for (const bool read_only : {false, true}) {
       CAPTURE(with_view);
       CAPTURE(read_only);
       SimWorld world(1);
       world.bucket = sample.bucket->copy();
-      world.bucket->overwrite(key, bytes);
+      for (const auto& [key, bytes] : objects) world.bucket->overwrite(key, bytes);
       Options options;
       options.read_only = read_only;
       Site site = world.open("reader", options,
@@ -106,51 +130,64 @@ void check_damaged(const Sample& sample, const std::string& key, std::vector<std
       if (!site.ok()) {
         INFO(site.status.to_string());
         CHECK(ends_an_opening(site.status.code()));
-        CHECK_FALSE(checkpoint);  // the journal has all that a checkpoint has
-        const std::string name = key.starts_with("j/") ? key.substr(key.rfind('/') + 1) : key;
-        CHECK(site.status.message().find(name) != std::string::npos);
+        CHECK_FALSE(checkpoints);  // the journal has all that a checkpoint has
+        CHECK(std::any_of(objects.begin(), objects.end(), [&](const auto& object) {
+          const std::string& key = object.first;
+          const std::string name = key.starts_with("j/") ? key.substr(key.rfind('/') + 1) : key;
+          // With another's root object all the rest is a stranger's.
+          return key == "root" || site.status.message().find(name) != std::string::npos;
+        }));
         continue;
       }
       const size_t unreadable = check_reads(*site.engine, sample.contents);
-      CHECK(unreadable <= sample.slot_entries_max);
-      if (checkpoint) CHECK(unreadable == 0);
+      CHECK(unreadable <= objects.size() * sample.object_entries_max);
+      if (checkpoints) CHECK(unreadable == 0);
       std::set<std::string> damaged;
       const Status verified = site->verify([&](const VerifyProgress& progress) {
         if (progress.damage != nullptr) damaged.insert(progress.damage->object);
       });
       INFO(verified.to_string());
       CHECK_FALSE(verified.ok());
-      CHECK(damaged.contains(key));
+      for (const auto& [key, bytes] : objects) {
+        CAPTURE(key);
+        CHECK(damaged.contains(key));
+      }
       (void)site->close();
     }
   }
 }
 
+void check_damaged(const Sample& sample, const std::string& key, std::vector<std::byte> bytes) {
+  check_damaged(sample, {{key, std::move(bytes)}});
+}
+
 }  // namespace
 
 TEST_CASE("C39 every object cut at every byte: the right entries, or an error that names it") {
-  const Sample sample = make_sample();
-  for (const std::string& key : sample.bucket->keys()) {
-    const std::vector<std::byte> whole = *sample.bucket->get(key);
-    for (size_t length = 0; length < whole.size(); length += length < 300 ? 1 : 7) {
-      CAPTURE(key);
-      CAPTURE(length);
-      check_damaged(sample, key, {whole.begin(), whole.begin() + static_cast<ptrdiff_t>(length)});
+  for (const Sample& sample : {make_sample(), make_compacted_sample()}) {
+    for (const std::string& key : sample.bucket->keys()) {
+      const std::vector<std::byte> whole = *sample.bucket->get(key);
+      for (size_t length = 0; length < whole.size(); length += length < 300 ? 1 : 7) {
+        CAPTURE(key);
+        CAPTURE(length);
+        check_damaged(sample, key, {whole.begin(), whole.begin() + static_cast<ptrdiff_t>(length)});
+      }
     }
   }
 }
 
 TEST_CASE("D25 every byte of every object flipped is found and named, and the rest is readable") {
-  const Sample sample = make_sample();
   SimRandom random(1);
-  for (const std::string& key : sample.bucket->keys()) {
-    const std::vector<std::byte> whole = *sample.bucket->get(key);
-    for (size_t at = 0; at < whole.size(); ++at) {
-      CAPTURE(key);
-      CAPTURE(at);
-      auto bytes = whole;
-      bytes[at] ^= static_cast<std::byte>(1u << random.below(8));
-      check_damaged(sample, key, std::move(bytes));
+  for (const Sample& sample : {make_sample(), make_compacted_sample()}) {
+    for (const std::string& key : sample.bucket->keys()) {
+      const std::vector<std::byte> whole = *sample.bucket->get(key);
+      for (size_t at = 0; at < whole.size(); ++at) {
+        CAPTURE(key);
+        CAPTURE(at);
+        auto bytes = whole;
+        bytes[at] ^= static_cast<std::byte>(1u << random.below(8));
+        check_damaged(sample, key, std::move(bytes));
+      }
     }
   }
 }
@@ -183,7 +220,7 @@ TEST_CASE("D25 a slot that is gone from the middle is an error, never a shorter 
       continue;
     }
     const size_t unreadable = check_reads(*site.engine, sample.contents);
-    CHECK(unreadable <= sample.slot_entries_max);
+    CHECK(unreadable <= sample.object_entries_max);
     // One that holds nothing any more may be deleted at any time.
     CHECK((unreadable == 0 || !site->verify({}).ok()));
     (void)site->close();
@@ -215,13 +252,130 @@ TEST_CASE("D25 a slot that is gone far before the tail is noticed without the vi
   }
 }
 
-TEST_CASE("D25 a slot's body in another slot's place is refused") {
-  const Sample sample = make_sample();
-  const auto keys = sample.bucket->keys();
-  for (size_t i = 1; i < keys.size(); ++i) {
-    if (!keys[i].starts_with("j/") || !keys[i - 1].starts_with("j/")) continue;
-    check_damaged(sample, keys[i], *sample.bucket->get(keys[i - 1]));
-    check_damaged(sample, keys[i - 1], *sample.bucket->get(keys[i]));
+TEST_CASE("D25 any two objects that changed places are refused and named") {
+  for (const Sample& sample : {make_sample(), make_compacted_sample()}) {
+    const auto keys = sample.bucket->keys();
+    for (const std::string& one : keys) {
+      for (const std::string& other : keys) {
+        if (one >= other) continue;
+        CAPTURE(one);
+        CAPTURE(other);
+        check_damaged(sample,
+                      {{one, *sample.bucket->get(other)}, {other, *sample.bucket->get(one)}});
+      }
+    }
+  }
+}
+
+TEST_CASE("D25 an object of another root in the place of one's own is refused and named") {
+  const Sample sample = make_compacted_sample(1), stranger = make_compacted_sample(2);
+  const auto keys = sample.bucket->keys(), strange = stranger.bucket->keys();
+  REQUIRE(keys.size() == strange.size());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    for (size_t k = 0; k < strange.size(); ++k) {
+      if (keys[i].front() != strange[k].front()) continue;
+      CAPTURE(keys[i]);
+      CAPTURE(strange[k]);
+      check_damaged(sample, keys[i], *stranger.bucket->get(strange[k]));
+    }
+  }
+}
+
+TEST_CASE("D25 two roots that were copied over each other: either, whole, or an error") {
+  const Sample sample = make_compacted_sample(1), stranger = make_compacted_sample(2);
+  for (const bool with_view : {true, false}) {
+    for (const bool read_only : {false, true}) {
+      for (const bool ahead : {false, true}) {
+        CAPTURE(with_view);
+        CAPTURE(read_only);
+        CAPTURE(ahead);
+        SimWorld world(1);
+        world.bucket = sample.bucket->copy();
+        for (const std::string& key : stranger.bucket->keys()) {
+          // Also with a checkpoint that would be the newest.
+          const bool newest = ahead && key.starts_with("c/");
+          const std::string name = newest ? "c/00000009" + key.substr(10) : key;
+          if (world.bucket->get(name) == nullptr) {
+            (void)world.bucket->put_if_absent(name, stranger.bucket->get(key));
+          }
+        }
+        Options options;
+        options.read_only = read_only;
+        Site site = world.open("opener", options,
+                               with_view ? sample.view->copy() : std::make_shared<MemViewData>());
+        if (!site.ok()) {
+          INFO(site.status.to_string());
+          CHECK(ends_an_opening(site.status.code()));
+          continue;
+        }
+        CHECK(check_reads(*site.engine, sample.contents) == 0);
+        if (read_only) continue;
+        Log log = log_of(site, "a");
+        append_text(log, "behind it");
+        require_ok(site->gc(false).status());
+        CHECK(check_reads(*site.engine, sample.contents) == 0);
+        CHECK(read_texts(log).back() == "behind it");
+        require_ok(site->close());
+      }
+    }
+  }
+}
+
+TEST_CASE("D24 files that are not wp's do no harm, and come to none") {
+  const Sample sample = make_compacted_sample();
+  const std::string epoch = [&] {
+    for (const std::string& key : sample.bucket->keys()) {
+      if (key.starts_with("j/")) return key.substr(0, key.rfind('/') + 1);
+    }
+    return std::string();
+  }();
+  const std::vector<std::string> strange = {"README.md",
+                                            "j",
+                                            "j/",
+                                            "j/notes",
+                                            "j/00000001",
+                                            epoch,
+                                            epoch + "notes",
+                                            epoch + "00000000000",
+                                            epoch + "0000000000000",
+                                            epoch + "00000000000g",
+                                            epoch + "000000000000.bak",
+                                            epoch + "000000000000/more",
+                                            "c/",
+                                            "c/00000009",
+                                            "c/00000009-00000000000z",
+                                            "c/00000009-000000000000.bak",
+                                            "s/",
+                                            "s/notes",
+                                            "s/00000001-0123456789abcdef/x",
+                                            "root.bak",
+                                            "roots/root",
+                                            "lost+found/j/00000001",
+                                            "\xc3\xa9"};
+  for (const bool with_view : {true, false}) {
+    CAPTURE(with_view);
+    SimWorld world(1);
+    world.bucket = sample.bucket->copy();
+    const auto body = std::make_shared<const std::vector<std::byte>>(100, std::byte{'x'});
+    for (const std::string& key : strange) {
+      CAPTURE(key);
+      CHECK(world.bucket->put_if_absent(key, body));
+    }
+    Options options;
+    options.reclaim_grace = Duration{0};
+    Site site = world.open("opener", options,
+                           with_view ? sample.view->copy() : std::make_shared<MemViewData>());
+    require_ok(site.status);
+    CHECK(check_reads(*site.engine, sample.contents) == 0);
+    require_ok(site->verify({}));
+    require_ok(site->gc(false).status());
+    CHECK(check_reads(*site.engine, sample.contents) == 0);
+    require_ok(site->close());
+    for (const std::string& key : strange) {
+      CAPTURE(key);
+      REQUIRE(world.bucket->get(key) != nullptr);
+      CHECK(*world.bucket->get(key) == *body);
+    }
   }
 }
 

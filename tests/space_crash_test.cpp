@@ -209,6 +209,39 @@ TEST_CASE("C31 a segment whose publication is under way as the root is closed st
   }
 }
 
+TEST_CASE("C31 while the view cannot be written no pass plans again what was published") {
+  SimWorld world(1);
+  Options options = small_options();
+  options.compact_share = 1;
+  options.reclaim_grace = Duration{3'600'000};
+  const auto view = std::make_shared<MemViewData>();
+  uint64_t segments = 0;
+  Site site = world.open("m", options, view, [&](SimStore& store) {
+    store.after = [&](const SimRequest& request) {
+      if (!request.put("s/")) return;
+      ++segments;
+      view->set_broken(Status(Code::kNoSpace, "the disk is full"));
+    };
+  });
+  require_ok(site.status);
+  Log log = log_of(site, "a");
+  int appended = 0;
+  const auto append = [&](int count) {
+    for (; count > 0; --count) {
+      append_text(log, "x" + std::to_string(++appended));
+      world.sim.run_for(Duration{200});
+    }
+  };
+  while (segments == 0 && appended < 500) append(1);
+  append(200);  // several passes are due, and the view is tried again and again
+  CHECK(segments == 1);
+  view->set_broken({});
+  append(500);
+  CHECK(segments > 1);
+  CHECK(read_texts(log) == texts("x", appended));
+  require_ok(site->verify({}));
+}
+
 TEST_CASE("C31 what cannot be gathered does not stand in the way of what can") {
   SimWorld world(1);
   Options options = small_options();
