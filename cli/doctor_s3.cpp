@@ -129,6 +129,7 @@ class S3Examination {
                              (config_.prefix.empty() ? "it" : "the prefix") +
                              (empty ? " is empty" : " holds objects"));
     versions();
+    lifecycle();
     return true;
   }
 
@@ -243,6 +244,30 @@ class S3Examination {
                    "suspend versioning, or have a lifecycle rule delete noncurrent versions only");
     } else {
       report_.ok("versions", "old ones are not kept");
+    }
+  }
+
+  // What a rule takes is lost, long after it was acknowledged.
+  void lifecycle() {
+    using Rules = std::pair<StoreStatus, std::vector<s3::LifecycleRule>>;
+    const auto [status, rules] = answer_of<Rules>([&](auto done) {
+      client_.lifecycle(Cause::kProbe,
+                        [done](StoreStatus status, std::vector<s3::LifecycleRule> rules) {
+                          done(Rules(std::move(status), std::move(rules)));
+                        });
+    });
+    std::string taking;
+    for (const s3::LifecycleRule& rule : rules) {
+      if (!rule.touches(config_.prefix)) continue;
+      taking += (taking.empty() ? "rule '" : ", rule '") + printable(rule.id) + "' " +
+                printable(rule.does);
+    }
+    if (!taking.empty()) {
+      report_.wrong("lifecycle", taking, "exclude this root from it, or entries will be lost");
+    } else if (!status.ok() && status.answer != Answer::kNotFound) {
+      report_.ok("lifecycle", "whether rules delete objects may not be asked");
+    } else {
+      report_.ok("lifecycle", "no rule takes objects of this root away");
     }
   }
 

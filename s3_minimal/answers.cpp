@@ -74,6 +74,7 @@ constexpr AnswerRow kRows[] = {
 
     // Not there. A bucket that is gone must not look like an object that never was.
     {kList, 404, "NoSuchBucket", is(Answer::kNotFound)},
+    {kList, 404, "NoSuchLifecycleConfiguration", is(Answer::kNotFound)},
     {kAny, 404, "NoSuchBucket", is(Answer::kDenied)},
     {kGet, 404, "NoSuchKey", is(Answer::kNotFound)},
     {kGet, 404, "NoSuchVersion", is(Answer::kNotFound)},

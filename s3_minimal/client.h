@@ -54,6 +54,8 @@ class S3Client {
   void remove(std::vector<std::string> keys, Cause cause, StatusDone done);
   // With "Enabled", "Suspended", or "" where versions were never kept.
   void versioning(Cause cause, std::function<void(StoreStatus, std::string)> done);
+  // The rules that take objects away, of the whole bucket; none where there are no rules at all.
+  void lifecycle(Cause cause, std::function<void(StoreStatus, std::vector<LifecycleRule>)> done);
 
   void shutdown();
 
@@ -68,6 +70,10 @@ class S3Client {
   void set_observer(std::function<void(const HttpAnswer&)> observer);
 
  private:
+  // A setting of the bucket, by the name of its sub-resource.
+  template <class T>
+  void look_at(const std::string& what, Cause cause, std::optional<T> (*parse)(std::string_view),
+               std::function<void(StoreStatus, T)> done);
   struct Call;
   struct Read;
   struct Removal;

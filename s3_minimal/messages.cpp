@@ -196,6 +196,36 @@ std::optional<std::string> parse_versioning(std::string_view document) {
   return status;
 }
 
+bool LifecycleRule::touches(std::string_view keys_begin) const {
+  return keys_begin.starts_with(prefix) || prefix.starts_with(keys_begin);
+}
+
+std::optional<std::vector<LifecycleRule>> parse_lifecycle(std::string_view document) {
+  std::vector<LifecycleRule> rules;
+  LifecycleRule rule;
+  bool enabled = false, tagged = false;
+  const auto leaf = [&](std::string_view path, const std::string& text) {
+    if (path == "Rule/ID") rule.id = text;
+    if (path == "Rule/Status") enabled = text == "Enabled";
+    if (path == "Rule/Prefix" || path == "Rule/Filter/Prefix" || path == "Rule/Filter/And/Prefix") {
+      rule.prefix = text;
+    }
+    tagged = tagged || path == "Rule/Filter/Tag" || path == "Rule/Filter/And/Tag";
+    if (path == "Rule/Expiration/Days") rule.does = "deletes objects after " + text + " days";
+    if (path == "Rule/Expiration/Date") rule.does = "deletes objects on " + text;
+    const bool archive = text == "GLACIER" || text == "DEEP_ARCHIVE";
+    if (path == "Rule/Transition/StorageClass" && archive && rule.does.empty()) {
+      rule.does = "moves objects to " + text;
+    }
+    if (path != "Rule") return;
+    if (enabled && !tagged && !rule.does.empty()) rules.push_back(rule);
+    rule = {};
+    enabled = tagged = false;
+  };
+  if (!walk(document, "LifecycleConfiguration", leaf)) return {};
+  return rules;
+}
+
 std::optional<int64_t> parse_iso_time(std::string_view text) {
   const std::string copy(trim(text));
   tm parts{};

@@ -42,6 +42,17 @@ std::optional<std::vector<DeleteFailure>> parse_delete_result(std::string_view d
 // The Status of a bucket's versioning, "Enabled", "Suspended" or "" for a bucket that never had it.
 std::optional<std::string> parse_versioning(std::string_view document);
 
+// A rule of a bucket's lifecycle that takes objects away under whoever reads them: it deletes them,
+// or moves them to a storage class from which they must be restored first.
+// https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html
+struct LifecycleRule {
+  std::string id, prefix;
+  std::string does;  // "deletes objects after 30 days"
+  bool touches(std::string_view keys_begin) const;
+};
+// Those that are enabled and ask for no tag, for wp's objects have none.
+std::optional<std::vector<LifecycleRule>> parse_lifecycle(std::string_view document);
+
 // "2026-11-24T10:00:00.000Z" and "Tue, 24 Nov 2026 10:00:00 GMT", in milliseconds since 1970.
 std::optional<int64_t> parse_iso_time(std::string_view text);
 std::optional<int64_t> parse_http_date(std::string_view text);

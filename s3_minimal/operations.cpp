@@ -449,17 +449,29 @@ void S3Client::remove_singly(const std::shared_ptr<Removal>& removal,
   }
 }
 
-void S3Client::versioning(Cause cause, std::function<void(StoreStatus, std::string)> done) {
+template <class T>
+void S3Client::look_at(const std::string& what, Cause cause,
+                       std::optional<T> (*parse)(std::string_view),
+                       std::function<void(StoreStatus, T)> done) {
   CallPtr call =
-      make_call(Verb::kList, "GET", "look at the versioning of " + name_of(""), "", cause);
-  call->query = {{"versioning", ""}};
-  call->sound = [](const HttpAnswer& http) { return parse_versioning(http.text()).has_value(); };
-  call->done = [done = std::move(done)](Reply reply) {
-    std::string status;
-    if (reply.status.ok()) status = parse_versioning(reply.http.text()).value_or("");
-    done(std::move(reply.status), std::move(status));
+      make_call(Verb::kList, "GET", "look at the " + what + " of " + name_of(""), "", cause);
+  call->query = {{what, ""}};
+  call->sound = [parse](const HttpAnswer& http) { return parse(http.text()).has_value(); };
+  call->done = [parse, done = std::move(done)](Reply reply) {
+    std::optional<T> found;
+    if (reply.status.ok()) found = parse(reply.http.text());
+    done(std::move(reply.status), found ? *std::move(found) : T());
   };
   start(std::move(call));
+}
+
+void S3Client::versioning(Cause cause, std::function<void(StoreStatus, std::string)> done) {
+  look_at<std::string>("versioning", cause, parse_versioning, std::move(done));
+}
+
+void S3Client::lifecycle(Cause cause,
+                         std::function<void(StoreStatus, std::vector<LifecycleRule>)> done) {
+  look_at<std::vector<LifecycleRule>>("lifecycle", cause, parse_lifecycle, std::move(done));
 }
 
 }  // namespace wp::s3

@@ -17,7 +17,10 @@ Body body_of(std::string_view text) {
 class Probe : public std::enable_shared_from_this<Probe> {
  public:
   Probe(S3Client& client, std::string key, std::function<void(ProbeResult)> done)
-      : client_(client), key_(std::move(key)), done_(std::move(done)) {}
+      : client_(client),
+        root_(client.config().prefix),
+        key_(std::move(key)),
+        done_(std::move(done)) {}
 
   // Two at once.
   void race() {
@@ -112,12 +115,21 @@ class Probe : public std::enable_shared_from_this<Probe> {
   }
 
   void look_at_versioning() {
-    // Many may not ask for it, and some stores do not know of it: then nothing is said.
+    // Many may not ask for these, and some stores do not know of it: then nothing is said.
     client_.versioning(Cause::kProbe,
                        [self = shared_from_this()](StoreStatus status, std::string versioning) {
                          self->result_.versioned = status.ok() && !versioning.empty();
-                         self->end();
+                         self->look_at_lifecycle();
                        });
+  }
+
+  void look_at_lifecycle() {
+    client_.lifecycle(Cause::kProbe, [self = shared_from_this()](StoreStatus,
+                                                                 std::vector<LifecycleRule> rules) {
+      std::erase_if(rules, [&](const LifecycleRule& rule) { return !rule.touches(self->root_); });
+      self->result_.lifecycle = std::move(rules);
+      self->end();
+    });
   }
 
   void lacks(std::string what) {
@@ -136,7 +148,7 @@ class Probe : public std::enable_shared_from_this<Probe> {
   }
 
   S3Client& client_;
-  const std::string key_;
+  const std::string root_, key_;
   const std::function<void(ProbeResult)> done_;
   const std::array<Body, 2> bodies_{body_of("one"), body_of("another")};
   Body winner_;

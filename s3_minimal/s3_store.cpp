@@ -148,6 +148,11 @@ void S3Store::probed(s3::ProbeResult result) {
         "the bucket keeps old versions, so what wp deletes goes on costing; add a lifecycle rule "
         "that expires them");
   }
+  for (const s3::LifecycleRule& rule : result.lifecycle) {
+    say(Level::kWarning, "the bucket's lifecycle rule '" + rule.id + "' for '" + rule.prefix +
+                             "' " + rule.does +
+                             ": entries will be lost to it; exclude this root from the rule");
+  }
   if (!result.removed.ok() && result.removed.answer != Answer::kCancelled) {
     say(Level::kWarning, "the probe's object stays behind: " + result.removed.message);
   }

@@ -206,6 +206,44 @@ TEST_CASE("what is to be deleted is written so that any key survives") {
   CHECK(!parse_versioning("<Other/>"));
 }
 
+TEST_CASE("rules of a lifecycle are those that take objects away") {
+  const auto parse = [](const std::string& rules) {
+    return parse_lifecycle("<LifecycleConfiguration>" + rules + "</LifecycleConfiguration>");
+  };
+  const std::string expires = "<Expiration><Days>7</Days></Expiration>";
+  const std::string enabled = "<Status>Enabled</Status>";
+  CHECK(parse("")->empty());
+  CHECK_FALSE(parse_lifecycle("<Other/>"));
+  CHECK_FALSE(parse("<Rule>"));
+  CHECK(parse("<Rule><ID>off</ID><Status>Disabled</Status>" + expires + "</Rule>")->empty());
+  CHECK(parse("<Rule>" + enabled + "<Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter>" +
+              expires + "</Rule>")
+            ->empty());
+  CHECK(parse("<Rule>" + enabled +
+              "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1"
+              "</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>")
+            ->empty());
+  CHECK(parse("<Rule>" + enabled +
+              "<NoncurrentVersionExpiration><NoncurrentDays>1"
+              "</NoncurrentDays></NoncurrentVersionExpiration></Rule>")
+            ->empty());
+  const auto rules =
+      parse("<Rule>" + enabled + "<ID>one</ID><Prefix>logs/</Prefix>" + expires + "</Rule><Rule>" +
+            enabled +
+            "<ID>two</ID><Filter><And><Prefix>logs/a/</Prefix></And></Filter><Expiration>"
+            "<Date>2030-01-01T00:00:00.000Z</Date></Expiration></Rule>");
+  REQUIRE(rules);
+  REQUIRE(rules->size() == 2);
+  CHECK(rules->front().id == "one");
+  CHECK(rules->front().prefix == "logs/");
+  CHECK(rules->front().does == "deletes objects after 7 days");
+  CHECK(rules->front().touches("logs/a/"));
+  CHECK_FALSE(rules->front().touches("data/"));
+  CHECK(rules->back().does == "deletes objects on 2030-01-01T00:00:00.000Z");
+  CHECK(rules->back().touches("logs/"));
+  CHECK_FALSE(rules->back().touches("logs/b/"));
+}
+
 TEST_CASE("times are read in both of their forms") {
   CHECK(parse_iso_time("2013-05-24T00:00:00Z") == 1369353600000);
   CHECK(parse_iso_time(" 2013-05-24T00:00:00.123Z ") == 1369353600000);

@@ -96,7 +96,7 @@ check "one object a line, each with its verdict" python3 -c '
 import json, sys
 lines = [json.loads(line) for line in open(sys.argv[1])]
 checks = {line["check"]: line["verdict"] for line in lines}
-wanted = """credentials dns connection tls clock region bucket versions put get list delete keys create
+wanted = """credentials dns connection tls clock region bucket versions lifecycle put get list delete keys create
 race range clean price upload download""".split() + ["put latency", "get latency"]
 assert sorted(checks) == sorted(wanted), checks
 assert "wrong" not in checks.values(), checks' "$tmp/doctor"

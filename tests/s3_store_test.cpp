@@ -67,11 +67,11 @@ TEST_CASE("an opening that may write is probed once, and the verdict serves late
       store->put_if_absent(key, make_body(key), Cause::kFlush, puts.done());
     }
     for (const StoreStatus& status : puts.wait(3)) CHECK_MESSAGE(status.ok(), status.message);
-    CHECK(probes(*store) == 7);
-    CHECK(store->meter().requests() == 10);
-    CHECK(root.server->requests() == 10);
+    CHECK(probes(*store) == 8);
+    CHECK(store->meter().requests() == 11);
+    CHECK(root.server->requests() == 11);
     CHECK(store_test::put(*store, "a", make_body("x")).answer == Answer::kExists);
-    CHECK(probes(*store) == 7);
+    CHECK(probes(*store) == 8);
   }
   // Nothing of it stays.
   CHECK(root.server->bucket().keys() ==
@@ -91,7 +91,7 @@ TEST_CASE("a verdict holds only for the place where it was found") {
   root.server = std::make_shared<Server>();  // another port, so another endpoint
   const auto store = root.open();
   CHECK(store_test::put(*store, "a", make_body("a")).ok());
-  CHECK(probes(*store) == 7);
+  CHECK(probes(*store) == 8);
 }
 
 TEST_CASE("an opening that only reads never probes") {
@@ -273,6 +273,28 @@ TEST_CASE("a bucket that keeps versions is told as such") {
   root.server->set([](auto& settings) { settings.versioning = "Enabled"; });
   CHECK(store_test::put(*root.open(), "a", make_body("a")).ok());
   CHECK(root.messages.mention("keeps old versions"));
+}
+
+TEST_CASE(
+    "D26 a lifecycle rule that takes away what lies in the root is named at the first opening") {
+  const std::string expires = "<Expiration><Days>30</Days></Expiration>";
+  const auto rule = [](const std::string& id, const std::string& rest) {
+    return "<Rule><ID>" + id + "</ID><Status>Enabled</Status>" + rest + "</Rule>";
+  };
+  Root root;
+  root.server->set([&](auto& settings) {
+    settings.lifecycle =
+        rule("all", "<Filter/>" + expires) + rule("elsewhere", "<Prefix>else/</Prefix>" + expires) +
+        rule("cold",
+             "<Prefix/><Transition><Days>0</Days><StorageClass>GLACIER</StorageClass>"
+             "</Transition>") +
+        rule("cool", "<Prefix/><Transition><StorageClass>STANDARD_IA</StorageClass></Transition>");
+  });
+  CHECK(store_test::put(*root.open(), "a", make_body("a")).ok());
+  CHECK(root.messages.mention("lifecycle rule 'all' for '' deletes objects after 30 days"));
+  CHECK(root.messages.mention("lifecycle rule 'cold' for '' moves objects to GLACIER"));
+  CHECK_FALSE(root.messages.mention("elsewhere"));
+  CHECK_FALSE(root.messages.mention("cool"));
 }
 
 TEST_CASE("where nothing may be deleted the probe's object stays, and that is told") {

@@ -321,6 +321,10 @@ Answer Bucket::handle(const Request& request) {
         "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">" +
         (settings.versioning.empty() ? "" : "<Status>" + settings.versioning + "</Status>") +
         "</VersioningConfiguration>";
+  } else if (request.method == "GET" && request.query.contains("lifecycle")) {
+    answer.body = "<LifecycleConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">" +
+                  settings.lifecycle + "</LifecycleConfiguration>";
+    if (settings.lifecycle.empty()) answer = error(404, "NoSuchLifecycleConfiguration");
   } else if (request.method == "GET") {
     answer = list(request);
   } else if (request.method == "DELETE") {

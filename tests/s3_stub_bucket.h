@@ -63,6 +63,7 @@ struct Settings {
   int exists_status = 412;
   std::string exists_code = "PreconditionFailed";
   std::string versioning;    // "Enabled"
+  std::string lifecycle;     // its rules; empty: none were ever set
   size_t page_max = 1000;    // keys in a list
   bool url_encoding = true;  // of listed keys, where that was asked for
   bool stale_lists = false;  // shows nothing

@@ -19,6 +19,7 @@ constexpr Target kTargets[] = {
     {"slot", slot},
     {"text", text},
     {"url", url},
+    {"view", view},
     {"xml", xml},
 };
 

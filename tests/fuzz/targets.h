@@ -26,7 +26,7 @@ inline void promise(bool kept, const char* what) {
   if (!kept) throw std::logic_error(what);
 }
 
-// Of objects (format.cpp), of texts (texts.cpp).
+// Of objects (format.cpp), of texts (texts.cpp), of a view's file (view.cpp).
 void root(Bytes input);
 void slot(Bytes input);
 void index(Bytes input);
@@ -41,6 +41,7 @@ void ini(Bytes input);
 void url(Bytes input);
 void options(Bytes input);
 void text(Bytes input);
+void view(Bytes input);
 
 }  // namespace wp::fuzz
 

@@ -46,8 +46,9 @@ void xml(Bytes input) {
   const auto deleted = s3::parse_delete_result(document);
   const auto versioning = s3::parse_versioning(document);
   const auto list = s3::parse_list(document);
+  const auto lifecycle = s3::parse_lifecycle(document);
   promise(int{error.has_value()} + int{deleted.has_value()} + int{versioning.has_value()} +
-                  int{list.has_value()} <=
+                  int{list.has_value()} + int{lifecycle.has_value()} <=
               1,
           "a document is of one kind");
   (void)s3::parse_iso_time(document);
