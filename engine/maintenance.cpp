@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/bug.h"
 #include "engine/retention.h"
 #include "engine/view_keeper.h"
 #include "engine/writer.h"
@@ -64,6 +65,9 @@ void Maintenance::view_has_news() {
   {
     MutexLock lock(core_.mutex);
     if (busy_ || core_.ended) return;
+    // What is planned on a view that lacks a segment would be published over it, and where it ends
+    // earlier, what the segment holds behind that would be nowhere. Only a pass publishes.
+    if (core_.ledger.pending_published() && !WP_BUG(32)) return;
     // The more a pass looks at, the rarer it is.
     const uint64_t slots = std::max<uint64_t>(
         {core_.options.checkpoint_slots / 4, kSlotsBetweenMin, looked_at_ / kLooksPerSlot});

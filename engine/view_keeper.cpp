@@ -56,7 +56,7 @@ void ViewKeeper::run() {
   for (bool more = true; more;) {  // under load it never ends
     more = apply_once();
     checkpoint_if_due();
-    if (core_.maintenance != nullptr && knows_all_published()) core_.maintenance->view_has_news();
+    if (core_.maintenance != nullptr && !is_stuck()) core_.maintenance->view_has_news();
   }
   MutexLock lock(core_.mutex);
   running_ = false;
@@ -67,12 +67,9 @@ void ViewKeeper::run() {
   if (core_.ledger.pending()) start_at(core_.runtime->now() + kDelay);
 }
 
-// What is planned on a view that lacks a segment would be published over it, and where it ends
-// earlier, what the segment holds behind that would be nowhere. Only a pass publishes, so that
-// nothing comes in between.
-bool ViewKeeper::knows_all_published() const {
+bool ViewKeeper::is_stuck() const {
   MutexLock lock(core_.mutex);
-  return WP_BUG(32) || (!stuck_ && !core_.ledger.pending_published());
+  return stuck_.has_value() && !WP_BUG(32);
 }
 
 // True: there is enough left to go on at once.

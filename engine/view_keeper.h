@@ -56,7 +56,7 @@ class ViewKeeper {
   void start() WP_REQUIRES(core_.mutex);
   void start_at(TimePoint when) WP_REQUIRES(core_.mutex);
   void run();
-  bool knows_all_published() const;
+  bool is_stuck() const;
   bool apply_once();
   void checkpoint_if_due();
   void store_checkpoint();
