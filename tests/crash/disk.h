@@ -36,7 +36,7 @@ enum class Unsynced : uint8_t { kNothing, kFiles, kDirectories };
 // A tree of files.
 struct Image {
   using Content = std::shared_ptr<const std::string>;
-  std::vector<std::string> dirs;                      // each behind the one it lies in
+  std::vector<std::string> dirs;                       // each behind the one it lies in
   std::vector<std::pair<std::string, InodeId>> names;  // of files
   std::map<InodeId, Content> contents;
 

@@ -30,11 +30,17 @@ uint64_t Known::generation(const std::string& log) const {
   return found == logs_.end() ? 1 : found->second.generation;
 }
 
+Lsn Known::last(const std::string& log) const {
+  const auto found = logs_.find(log);
+  return found == logs_.end() ? 0 : found->second.sure;
+}
+
 void Known::told(const std::string& line) {
   std::istringstream words(line);
   std::string what, name;
   Lsn first = 0, last = 0;
   words >> what >> name >> first >> last;
+  if (what == "opening" || name.empty()) return;
   LogKnown& log = logs_[name];
   if (what == "appending") {
     log.possible = last;

@@ -32,6 +32,7 @@ class Known {
  public:
   void told(const std::string& line);
   uint64_t generation(const std::string& log) const;
+  Lsn last(const std::string& log) const;  // that is certain
   // What is wrong with what is there; empty: nothing. What is there is certain from then on.
   std::string check(Wal& wal);
 

@@ -31,6 +31,7 @@ struct State {
   std::map<std::pair<dev_t, ino_t>, InodeId> inodes;
   InodeId last = 0;
   uint64_t count = 0, kill_before = 0;
+  bool refuse_unnamed = false;
   int notes = -1;
 };
 
@@ -119,6 +120,7 @@ int open_at(int at, const char* path, int flags, mode_t mode) {
   std::lock_guard lock(state().mutex);
   struct stat st;
   if (unnamed) {
+    if (state().refuse_unnamed) return errno = EOPNOTSUPP, -1;
     // A file that no crash leaves behind: it becomes one when it is named.
     const long fd = call();
     return static_cast<int>(made(fd, [&] {
@@ -185,9 +187,8 @@ int link_at(int from_at, const char* from, int at, const char* path, int flags) 
   const Place place = place_of(at, path);
   if (place.dir == 0) return static_cast<int>(call());
   about_to_call();
-  return static_cast<int>(made(call(), [&] {
-    add_name("link", place, id_of(at, path, AT_SYMLINK_NOFOLLOW));
-  }));
+  return static_cast<int>(
+      made(call(), [&] { add_name("link", place, id_of(at, path, AT_SYMLINK_NOFOLLOW)); }));
 }
 
 int unlink_at(int at, const char* path, int flags) {
@@ -210,7 +211,7 @@ void add_tree(const std::string& path, InodeId dir) {
     const InodeId id = known != 0 ? known : new_id(st);
     add_name("was there", {dir, entry.path().filename()}, id, entry.is_directory());
     if (entry.is_directory()) add_tree(entry.path(), id);
-    if (!entry.is_regular_file() || known != 0) continue;
+    if (!entry.is_regular_file() || known != 0 || state().kill_before != 0) continue;
     std::ifstream file(entry.path(), std::ios::binary);
     add(Kind::kWrite, "was there", id, 0, {std::istreambuf_iterator<char>(file), {}});
   }
@@ -262,6 +263,11 @@ void kill_before(const std::string& dir, uint64_t number, int notes) {
   watch(dir, number, notes);
 }
 
+void refuse_unnamed_files(bool refuse) {
+  std::lock_guard lock(state().mutex);
+  state().refuse_unnamed = refuse;
+}
+
 }  // namespace wp::crash
 
 // -------------------------------------------------------------------------- instead of libc's
@@ -291,9 +297,9 @@ int wp_unlink(const char* path) WP_INSTEAD_OF(unlink);
 int wp_rmdir(const char* path) WP_INSTEAD_OF(rmdir);
 int wp_unlinkat(int at, const char* path, int flags) WP_INSTEAD_OF(unlinkat);
 
-#define WP_MODE(last)                            \
-  va_list values;                                \
-  va_start(values, last);                        \
+#define WP_MODE(last)                           \
+  va_list values;                               \
+  va_start(values, last);                       \
   const mode_t mode = va_arg(values, unsigned); \
   va_end(values)
 

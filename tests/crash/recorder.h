@@ -50,6 +50,9 @@ void note(const std::string& text);
 // recorded.
 void kill_before(const std::string& dir, uint64_t number, int notes);
 
+// As on a file system that has no files without a name.
+void refuse_unnamed_files(bool refuse);
+
 }  // namespace wp::crash
 
 #endif  // WP_TESTS_CRASH_RECORDER_H_

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <map>
 #include <vector>
 
 #include "tests/crash/known.h"
@@ -11,7 +10,24 @@
 namespace wp::crash {
 namespace {
 
-constexpr int kOpenings = 9;
+// Which opening does what.
+constexpr int kRebuilds = 4, kHasNoView = 6, kDoesNotSync = 8;
+bool drops(int number) {
+  return number % 3 == 1;
+}
+bool is_abandoned(int number) {
+  return number % 3 == 2 || number == 3;
+}
+bool names_its_files(int number) {
+  return number % 4 >= 2;
+}
+
+// How often the log was made, before that opening drops it.
+uint64_t generation_of(const std::string& log, int number) {
+  uint64_t generation = 1;
+  for (int i = 0; i < number; ++i) generation += log == "dropped" && drops(i);
+  return generation;
+}
 
 std::string text(uint64_t number) {
   return " " + std::to_string(number);
@@ -20,8 +36,7 @@ std::string text(uint64_t number) {
 // One opening of the root. Its steps end with the first that fails.
 class Opening {
  public:
-  Opening(Wal& wal, std::map<std::string, uint64_t>& generations)
-      : wal_(wal), generations_(generations) {}
+  Opening(Wal& wal, int number) : wal_(wal), number_(number) {}
 
   void append(const std::string& name, size_t count) {
     std::vector<std::string> texts;
@@ -92,7 +107,7 @@ class Opening {
     status = wal_.drop(name);
     if (!status.ok()) return;
     note("dropped " + name);
-    ++generations_[name];
+    dropped_ = name;
   }
 
   void flush() {
@@ -119,7 +134,7 @@ class Opening {
   }
 
   std::string text_of(const std::string& name, Lsn lsn) {
-    return payload(name, generations_.emplace(name, 1).first->second, lsn);
+    return payload(name, generation_of(name, number_) + (name == dropped_), lsn);
   }
 
   static std::vector<Bytes> borrowed(const std::vector<std::string>& texts) {
@@ -129,7 +144,8 @@ class Opening {
   }
 
   Wal& wal_;
-  std::map<std::string, uint64_t>& generations_;
+  const int number_;
+  std::string dropped_;
 };
 
 void run_steps(Opening& opening, int number) {
@@ -139,7 +155,7 @@ void run_steps(Opening& opening, int number) {
   opening.append("kept", 1);
   opening.commit("kept", 3, number % 2 == 0);
   opening.truncate("cut", 5);
-  if (number % 3 == 1) opening.drop("dropped");
+  if (drops(number)) opening.drop("dropped");
   if (number % 2 == 0) opening.collect();
   opening.append("cut", 3);
   opening.append("dropped", 2);
@@ -162,30 +178,29 @@ Options small_options() {
   return options;
 }
 
-Status run_script(const std::string& dir) {
-  std::map<std::string, uint64_t> generations;
-  for (int number = 0; number < kOpenings; ++number) {
-    Options options = small_options();
-    // Now and then the view is lost, or thrown away.
-    options.rebuild = number == 4;
-    if (number == 6) ::unlink((dir + "/wp.sqlite").c_str());
-    auto wal = Wal::open(dir, options);
-    if (!wal) return wal.status();
-    for (const char* name : {"cut", "kept", "dropped"}) {
-      const auto log = (*wal)->find(name);
-      note(std::string("found ") + name + text(log ? log->info().lsn_durable : 0));
-    }
-    Opening opening(**wal, generations);
-    run_steps(opening, number);
-    // With what is under way, as a crash would leave it; or properly.
-    if (number % 3 == 2 || number == 3) {
-      (*wal)->abandon();
-    } else {
-      opening.close();
-    }
-    if (!opening.status.ok()) return opening.status;
+Status run_opening(const std::string& dir, int number) {
+  Options options = small_options();
+  options.rebuild = number == kRebuilds;
+  options.sync = number != kDoesNotSync;
+  if (number == kHasNoView) ::unlink((dir + "/wp.sqlite").c_str());
+  if (number == kDoesNotSync) note("unsynced");
+  refuse_unnamed_files(names_its_files(number));
+  auto wal = Wal::open(dir, options);
+  if (!wal) return wal.status();
+  for (const char* name : {"cut", "kept", "dropped"}) {
+    const auto log = (*wal)->find(name);
+    note(std::string("found ") + name + text(log ? log->info().lsn_durable : 0));
   }
-  return {};
+  if (number == kDoesNotSync + 1) note("synced");
+  Opening opening(**wal, number);
+  run_steps(opening, number);
+  if (is_abandoned(number)) {
+    (*wal)->abandon();  // with what is under way
+  } else {
+    opening.close();
+  }
+  refuse_unnamed_files(false);
+  return opening.status;
 }
 
 }  // namespace wp::crash

@@ -12,9 +12,14 @@ namespace wp::crash {
 // Small fragments, frequent checkpoints, and nothing that depends on time.
 Options small_options();
 
-// The root in `dir`, which need not be there. Notes (recorder.h) what it does, in the words of
-// known.h.
-Status run_script(const std::string& dir);
+inline constexpr int kOpenings = 10;
+
+// One opening of the root in `dir`, which need not be there for the first. Notes (recorder.h) what
+// it does, in the words of known.h, and:
+//
+//   unsynced    from here on only a crash of the process is survived
+//   synced      no more
+Status run_opening(const std::string& dir, int number);
 
 }  // namespace wp::crash
 
