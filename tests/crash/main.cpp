@@ -48,8 +48,12 @@ using Number = unsigned long long;
 // Calls that a worker takes at a time: neighbours, since their disks are often the same.
 constexpr size_t kPortion = 64;
 constexpr uint64_t kFailuresShown = 10;
-// Of so many disks one loses power again while it is repaired, before every so many of the calls.
-constexpr uint64_t kAgainEvery = 128, kAgainStep = 11;
+// Of so many disks one loses power again during the next opening, before every so many of its
+// calls.
+constexpr uint64_t kAgainEvery = 200, kAgainStep = 11;
+// Of those on which the view is half moved from SQLite's log into its file, one of so many loses
+// power again while it is thrown away, before each of so many calls.
+constexpr uint64_t kHalfMovedEvery = 4, kThrowAwayCalls = 10;
 
 struct Choice {
   std::string dir, keep;
@@ -87,8 +91,10 @@ bool is_note(const Call& call) {
 // ---------------------------------------------------------------------------------- one disk
 
 // Opens the root, checks it, goes on, and closes it.
-std::string check_open(const std::string& root, Known& known, bool append) {
-  auto wal = Wal::open(root, small_options());
+std::string check_open(const std::string& root, Known& known, bool append, bool rebuild = false) {
+  Options options = small_options();
+  options.rebuild = rebuild;
+  auto wal = Wal::open(root, options);
   if (!wal) return "opening: " + wal.status().to_string();
   if (std::string wrong = known.check(**wal); !wrong.empty()) return wrong;
   for (const char* log : {"cut", "kept", "dropped"}) {
@@ -235,8 +241,8 @@ class PowerCuts {
     const std::string wrong = check_root(dir_ + "/root", known, seed);
     if (!wrong.empty()) {
       if (tally().wrong++ < kFailuresShown && !is_proof) tell(disk, image, loss, wrong);
-    } else if (number % kAgainEvery == 0 && !is_proof) {
-      cut_again(image, known, seed);
+    } else if (!is_proof) {
+      cut_again(disk, image, known, number, seed);
     }
   }
 
@@ -245,40 +251,54 @@ class PowerCuts {
     if (!image.write_to(dir_)) give_up("cannot lay out a disk in " + dir_);
   }
 
-  // The power goes while the next opening is at work on that disk.
-  void cut_again(const Image& image, const Known& known, uint64_t seed) {
+  // For some disks: the power goes again while the next opening is at work there.
+  void cut_again(const Disk& disk, const Image& image, const Known& known, uint64_t number,
+                 uint64_t seed) {
+    const bool half_moved = at_ < calls_.size() && calls_[at_].kind == Call::Kind::kWrite &&
+                            disk.path_of(calls_[at_].inode) == "/root/wp.sqlite";
+    std::string wrong;
+    if (half_moved && (choice_.all || seed % kHalfMovedEvery == 0)) {
+      wrong = cut_opening(image, known, true, 1, kThrowAwayCalls, seed);
+    } else if (number % kAgainEvery == 0) {
+      wrong = cut_opening(image, known, false, choice_.all ? 1 : kAgainStep, UINT64_MAX, seed);
+    }
+    if (wrong.empty()) return;
+    if (tally().wrong++ >= kFailuresShown) return;
+    std::printf("LOST before call %zu, and again in the next opening, seed %llu: %s\n", at_,
+                (Number)choice_.seed, wrong.c_str());
+    keep(image, "again");
+  }
+
+  // Before every so many of so many calls.
+  std::string cut_opening(const Image& image, const Known& known, bool rebuild, uint64_t step,
+                          uint64_t calls_max, uint64_t seed) {
     lay_out(image);
-    if (seed % 2) lose_view(dir_ + "/root");
     record(dir_);
     Known after = known;
-    std::string wrong = check_open(dir_ + "/root", after, true);
+    std::string wrong = check_open(dir_ + "/root", after, true, rebuild);
     const std::vector<Call> calls = recording_ends();
     Disk disk;
     Known meanwhile = known;
     bool began = false;
     uint64_t point = 0;
     for (const Call& call : calls) {
-      if (!wrong.empty()) break;
-      if (began && !is_note(call) && point++ % kAgainStep == seed % kAgainStep) {
+      if (!wrong.empty() || point == calls_max) break;
+      if (began && !is_note(call) && point++ % step == seed % step) {
         ++tally().again_points;
-        for (const Loss loss : {Loss::kAll, Loss::kRandom}) {
+        for (const Loss loss : {Loss::kAll, Loss::kEarlier, Loss::kRandom}) {
           ++tally().again_disks;
           lay_out(disk.image(loss, seed + point));
           wrong = check_root(dir_ + "/root", meanwhile, seed + point);
-          if (!wrong.empty()) wrong += std::string(" (") + loss_name(loss) + ")";
-          if (!wrong.empty()) break;
+          if (wrong.empty()) continue;
+          return "before its call " + std::to_string(point) + " (" + call.function + "), " +
+                 loss_name(loss) + ": " + wrong;
         }
       }
       disk.apply(call);
       if (is_note(call)) meanwhile.told(call.name);
       if (call.kind == Call::Kind::kSyncAll) began = true;
     }
-    if (wrong.empty()) return;
-    ++tally().wrong;
-    std::printf(
-        "LOST before call %zu, and again before call %llu of the next opening, seed %llu: %s\n",
-        at_, (Number)point, (Number)choice_.seed, wrong.c_str());
-    keep(image, "again");
+    return wrong;
   }
 
   void tell(const Disk& disk, const Image& image, Loss loss, const std::string& wrong) {
