@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A crash at each system call of a fixed story, on a directory: of the process, and of the machine,
+# A crash at each system call of a fixed script, on a directory: of the process, and of the machine,
 # whose disk may then have lost, torn or reordered whatever was not synced. Afterwards all that was
 # acknowledged is there, once, in order and whole, and the log goes on. What of it is done in which
 # way is said at the top of tests/crash/main.cpp.

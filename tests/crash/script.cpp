@@ -4,8 +4,10 @@
 
 #include <vector>
 
+#include "tests/crash/disk.h"
 #include "tests/crash/known.h"
 #include "tests/crash/recorder.h"
+#include "tests/crash/work.h"
 
 namespace wp::crash {
 namespace {
@@ -163,6 +165,15 @@ void run_steps(Opening& opening, int number) {
   opening.append_async("kept", 6);
 }
 
+// What is under the directory, as far as a digest tells.
+uint64_t digest_of(const std::string& dir) {
+  record(dir);
+  const std::vector<Call> calls = recording_ends();
+  Disk disk;
+  for (const Call& call : calls) disk.apply(call);
+  return disk.image(Loss::kNone, 0).digest();
+}
+
 }  // namespace
 
 Options small_options() {
@@ -187,7 +198,7 @@ Status run_opening(const std::string& dir, int number) {
   refuse_unnamed_files(names_its_files(number));
   auto wal = Wal::open(dir, options);
   if (!wal) return wal.status();
-  for (const char* name : {"cut", "kept", "dropped"}) {
+  for (const char* name : kLogNames) {
     const auto log = (*wal)->find(name);
     note(std::string("found ") + name + text(log ? log->info().lsn_durable : 0));
   }
@@ -201,6 +212,23 @@ Status run_opening(const std::string& dir, int number) {
   }
   refuse_unnamed_files(false);
   return opening.status;
+}
+
+std::vector<Call> recorded_script(const std::string& dir) {
+  empty_dir(dir);
+  record(dir);
+  for (int number = 0; number < kOpenings; ++number) {
+    note("opening " + std::to_string(number));
+    const Status status = run_opening(dir + "/root", number);
+    if (!status.ok()) give_up("the script fails: " + status.to_string());
+  }
+  std::vector<Call> calls = recording_ends();
+  Disk disk;
+  for (const Call& call : calls) disk.apply(call);
+  if (disk.image(Loss::kNone, 0).digest() != digest_of(dir)) {
+    give_up("something was changed by a call that the recorder does not know");
+  }
+  return calls;
 }
 
 }  // namespace wp::crash
