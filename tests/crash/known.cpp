@@ -54,8 +54,10 @@ void Known::told(const std::string& line) {
     log.truncating = first;
   } else if (what == "truncated") {
     log.truncated = first;
-  } else if (what == "cursor") {
-    (log.makes_cursor ? log.has_cursor : log.makes_cursor) = true;
+  } else if (what == "making") {
+    log.makes_cursor = true;
+  } else if (what == "made") {
+    log.has_cursor = true;
   } else if (what == "committing") {
     log.committing = first;
   } else if (what == "committed") {

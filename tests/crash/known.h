@@ -5,7 +5,7 @@
 //   appended LOG LAST           acknowledged, as all that was appended before it to any log
 //   found LOG LAST              by an opening: what else was appended before is not there
 //   truncating LOG LSN          truncated LOG LSN
-//   cursor LOG                  its cursor is being made: "reader"
+//   making LOG                  made LOG: its cursor
 //   committing LOG LSN          committed LOG LSN (and flushed: the cursor is durable)
 //   retaining LOG               retained LOG: what the cursor has passed may go
 //   dropping LOG                dropped LOG

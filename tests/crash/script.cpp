@@ -84,10 +84,10 @@ class Opening {
   void commit(const std::string& name, uint64_t leave, bool flush) {
     step(name, [&](Log& log) {
       const bool is_new = log.cursors().empty();
-      if (is_new) note("cursor " + name);
+      if (is_new) note("making " + name);
       auto cursor = log.cursor(kCursorName);
       if (!cursor) return cursor.status();
-      if (is_new) note("cursor " + name);
+      if (is_new) note("made " + name);
       if (log.info().retention != kRetention) {
         note("retaining " + name);
         if (Status status = log.retain(kRetention); !status.ok()) return status;
