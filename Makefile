@@ -34,6 +34,7 @@ TEST_SRCS   := $(wildcard tests/*.cpp) $(filter-out tests/fuzz/main.cpp,$(FUZZ_S
 BENCH_SRCS  := $(wildcard bench/*.cpp)
 SOAK_SRCS   := $(wildcard tests/soak/*.cpp tests/sim*.cpp) tests/fiber.cpp
 SOAK_SRCS   := $(filter-out %_test.cpp,$(SOAK_SRCS))
+CRASH_SRCS  := $(wildcard tests/crash/*.cpp)
 SAMPLE_SRCS := $(wildcard samples/*.cpp)
 # Programs that the shell tests run.
 HELPER_SRCS := $(wildcard tests/helpers/*.cpp)
@@ -42,7 +43,7 @@ LIB_OBJS    := $(call objs,$(LIB_SRCS))
 SAMPLES     := $(SAMPLE_SRCS:%.cpp=$(BUILD)/%)
 HELPERS     := $(HELPER_SRCS:tests/%.cpp=$(BUILD)/%)
 FORMATTED   := $(wildcard *.h *.cpp */*.h */*.cpp tests/fuzz/*.h tests/fuzz/*.cpp \
-                 tests/helpers/*.cpp tests/soak/*.cpp)
+                 tests/helpers/*.cpp tests/soak/*.cpp tests/crash/*.h tests/crash/*.cpp)
 
 .PHONY: all samples demo test unit fuzz soak mutants model bench install format check-format clean help FORCE
 .DELETE_ON_ERROR:
@@ -105,11 +106,12 @@ $(BUILD)/libwp.so: $(LIB_OBJS) tools/wp.map $(BUILD)/sources
 	@ln -sf $(@F) $(@D)/$(SONAME)
 
 PROGRAMS := $(BUILD)/wp $(BUILD)/tests $(BUILD)/bench $(BUILD)/soak \
-            $(BUILD)/mutant_tests
+            $(BUILD)/crash $(BUILD)/mutant_tests
 $(BUILD)/wp: $(call objs,$(CLI_SRCS))
 $(BUILD)/tests: $(call objs,$(TEST_SRCS))
 $(BUILD)/bench: $(call objs,$(BENCH_SRCS))
 $(BUILD)/soak: $(call objs,$(SOAK_SRCS))
+$(BUILD)/crash: $(call objs,$(CRASH_SRCS))
 # What of the tests `make mutants` needs.
 $(BUILD)/mutant_tests: $(call objs,tests/main.cpp tests/directory_crash_test.cpp \
                          tests/moving_ground_test.cpp tests/ledger_test.cpp tests/test_root.cpp \
@@ -139,7 +141,7 @@ $(HELPERS): $(BUILD)/helpers/%: $(BUILD)/obj/tests/helpers/%.o $(BUILD)/libwp.a
 	$(Q)$(CXX) $(FLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 -include $(patsubst %.cpp,$(BUILD)/obj/%.d,$(LIB_SRCS) $(CLI_SRCS) $(TEST_SRCS) $(BENCH_SRCS) \
-           $(SAMPLE_SRCS) $(HELPER_SRCS) $(SOAK_SRCS) tests/fuzz/main.cpp)
+           $(SAMPLE_SRCS) $(HELPER_SRCS) $(SOAK_SRCS) $(CRASH_SRCS) tests/fuzz/main.cpp)
 
 # Debian packages that are missing. `make install` names them but installs none.
 $(BUILD)/deps-%: tools/deps.sh
@@ -153,7 +155,7 @@ $(BUILD)/deps-test $(BUILD)/deps-check $(BUILD)/deps-fuzz $(BUILD)/deps-servers:
 demo: $(BUILD)/wp
 	@samples/demo.sh $(BUILD)/wp
 
-test: all samples $(HELPERS) $(BUILD)/tests $(BUILD)/soak | $(BUILD)/deps-test $(BUILD)/deps-servers
+test: all samples $(HELPERS) $(BUILD)/tests $(BUILD)/soak $(BUILD)/crash | $(BUILD)/deps-test $(BUILD)/deps-servers
 	@tests/run.sh $(BUILD)
 
 unit: $(BUILD)/tests

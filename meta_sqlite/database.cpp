@@ -135,13 +135,25 @@ bool is_foreign(sqlite3* db) {
          big_endian(header + 68) != kApplicationId;
 }
 
+std::string directory_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
+}
+
 // Why no file can be made there; 0: not for want of a permission. SQLite goes on to read what it
 // may not make, and then says only that it is not there.
 int creation_error(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  if (::faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return 0;
+  if (::faccessat(AT_FDCWD, directory_of(path).c_str(), W_OK | X_OK, AT_EACCESS) == 0) return 0;
   return errno == EACCES || errno == EROFS ? errno : 0;
+}
+
+// What was removed there stays so if the machine loses power. 0, or errno.
+int sync_directory_of(const std::string& path) {
+  const int fd = ::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return errno == EACCES ? 0 : errno;  // as SQLite itself has it
+  const int error = ::fsync(fd) == 0 ? 0 : errno;
+  ::close(fd);
+  return error == EINVAL ? 0 : error;  // not every file system syncs directories
 }
 
 Status foreign_status(const std::string& path) {
@@ -342,11 +354,15 @@ void Database::disconnect() {
 }
 
 Status Database::remove(const std::string& path) {
-  // The database first: SQLite discards a log whose database is gone, while a database without its
-  // log might be half of two states.
+  // The database first, and for certain: SQLite discards a log whose database is gone, while a
+  // database without its log might be half of two states.
   for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
-    if (::unlink((path + suffix).c_str()) != 0 && errno != ENOENT) {
-      return errno_status("remove", path + suffix, errno);
+    if (::unlink((path + suffix).c_str()) != 0) {
+      if (errno != ENOENT) return errno_status("remove", path + suffix, errno);
+    } else if (*suffix == '\0') {
+      if (const int error = sync_directory_of(path); error != 0) {
+        return errno_status("sync the directory of", path, error);
+      }
     }
   }
   return {};

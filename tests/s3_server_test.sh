@@ -3,10 +3,11 @@
 # conditional writes. The contract of a store and the conformance list run on them, another client
 # reads what we write, and the log lives through kills, outages and pauses of the gateway.
 #
-#   WP_S3_KILL_ROUNDS=50   how many times a writer is killed
-#   WP_S3_SPACE_ROUNDS=15  how many times one that truncates and collects is
-#   WP_S3_SEED=N           the seed of a run to repeat
-#   WP_S3_PAUSE=25         seconds of the long pause: longer than a request waits for its answer
+#   WP_S3_KILL_ROUNDS=50     how many times a writer is killed
+#   WP_S3_SPACE_ROUNDS=15    how many times one that truncates and collects is
+#   WP_S3_GATEWAY_ROUNDS=10  how many times the gateway is killed under that one
+#   WP_S3_SEED=N             the seed of a run to repeat
+#   WP_S3_PAUSE=25           seconds of the long pause: longer than a request waits for its answer
 . "$(dirname "$0")/lib.sh"
 
 servers=tests/servers
@@ -200,6 +201,20 @@ objects=$(count space)
 check "little is left of it: $objects objects" test "$objects" -lt $((rounds + 32))
 
 # ---- the gateway killed and paused
+
+# Under a writer that truncates, commits cursors and collects, and that is killed with it every other
+# time.
+rounds=${WP_S3_GATEWAY_ROUNDS:-10}
+begin=$SECONDS
+if python3 tests/space_kill_rounds.py "$wp" "$build/helpers/space_worker" "$bucket/gateway" "$rounds" "$seed" 400 \
+  $servers/radosgw.sh "$tmp/rgw" >"$tmp/kill.log" 2>&1; then
+  cat "$tmp/kill.log"
+  passed=$((passed + rounds))
+else
+  fail "gateway killed, seed $seed" "$tmp/kill.log"
+fi
+echo "kills of the gateway took $((SECONDS - begin)) s"
+check "verify after the kills of the gateway" "$wp" verify "$bucket/gateway"
 
 # trouble ROOT COUNT COMMAND...: appends COUNT lines at some 1,000 a second; COMMAND runs in the middle
 # of it. At the end everything was acknowledged, in order, and is there once.

@@ -1,14 +1,17 @@
 """Kills a writer that truncates, commits and collects, again and again:
-space_kill_rounds.py WP WORKER URL ROUNDS SEED [MILLISECONDS]
+space_kill_rounds.py WP WORKER URL ROUNDS SEED [MILLISECONDS [GATEWAY DIR]]
 
 Each time at a random moment within so many milliseconds (80) of its start, or of its opening. After each kill all that
 was acknowledged and neither truncated nor passed by the cursor is there, whole and once. Sometimes
-the view is lost too. At the end two `wp gc` leave nothing that nobody needs, and `wp why` explains
-every byte. Ends with a line that sums it up, or with an AssertionError that names the round."""
-import json, os, random, subprocess, sys, time
+the view is lost too. With the script and the directory of a gateway, that is killed in each round:
+every other time the writer is killed with it, else it must ride that out. At the end two `wp gc`
+leave nothing that nobody needs, and `wp why` explains every byte. Ends with a line that sums it up, or with an AssertionError that names the round."""
+import json, os, random, select, subprocess, sys, time
 
 wp, worker, url, rounds, seed = sys.argv[1:4] + [int(sys.argv[4]), int(sys.argv[5])]
 moment_max = (int(sys.argv[6]) if len(sys.argv) > 6 else 80) / 1000
+gateway_script = sys.argv[7:9]
+ride_out_max = 60  # seconds: longer than any pause between two tries
 options = "reclaim_grace_ms=0&checkpoint_slots=16&compact_objects=4"
 url_with_options = url + "?" + options
 chance = random.Random(seed)
@@ -25,6 +28,34 @@ def lose_view(path):
     for end in "", "-wal", "-shm", "-journal":
         if os.path.exists(path + end):
             os.remove(path + end)
+
+
+def gateway(command):
+    run(gateway_script[0], command, gateway_script[1])
+
+
+def said_within(pipe, seconds):
+    """What waits in the pipe, or what comes there first within so many seconds."""
+    return os.read(pipe.fileno(), 65536) if select.select([pipe], [], [], seconds)[0] else b""
+
+
+def kill_gateway(child, writer_too):
+    """Kills the gateway in the middle of it, and starts it again. What the worker said meanwhile."""
+    gateway("kill")
+    time.sleep(chance.random() * 0.3)
+    if writer_too:
+        child.kill()
+    said = said_within(child.stdout, 0)
+    gateway("revive")
+    deadline = time.monotonic() + ride_out_max
+    after = b""
+    # Until something is acknowledged that was not before.
+    while not writer_too and not any(done in after for done in (
+            b"appended", b"truncated", b"committed", b"collected")):
+        assert child.poll() is None, "the writer does not survive its gateway"
+        assert time.monotonic() < deadline, "the writer does not go on behind its gateway"
+        after += said_within(child.stdout, 0.1)
+    return said + after
 
 
 class Known:
@@ -82,18 +113,27 @@ class Known:
 
 known = Known()
 view = None
-lost = verified = 0
+lost = verified = ridden_out = 0
 for round in range(rounds):
     where = "seed %d, round %d: " % (seed, round)
     child = subprocess.Popen([worker, url_with_options, str(chance.getrandbits(60))],
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
     # Every other time counted from when it has opened the root, as that may be all it comes to.
     # Unbuffered: communicate() would not see what a buffer holds.
-    opened = child.stdout.readline() if round % 2 else b""
+    before = child.stdout.readline() if round % 2 or gateway_script else b""
     time.sleep(chance.random() * moment_max)
+    if gateway_script:
+        writer_too = round % 2 == 1
+        try:
+            before += kill_gateway(child, writer_too)
+        except AssertionError as error:
+            child.kill()
+            raise AssertionError(where + str(error) + child.communicate()[1].decode())
+        time.sleep(chance.random() * moment_max)
+        ridden_out += not writer_too
     child.kill()
     said, errors = child.communicate()
-    said, errors = (opened + said).decode(), errors.decode()
+    said, errors = (before + said).decode(), errors.decode()
     assert child.returncode == -9, where + "the worker ended by itself (%d): %s" % (
         child.returncode, errors)
     for line in said.splitlines(keepends=True):
@@ -136,6 +176,9 @@ assert sum(each["objects"] for each in waiting) < 10, where + str(waiting)
 # Or the test would show nothing. How many of them come to their end is the machine's affair.
 for what in "appended", "truncating", "committing", "collecting":
     assert known.counts.get(what, 0) > rounds // 40, where + "%s: %s" % (what, known.counts)
+if gateway_script:
+    print("%d times the gateway was killed, %d of them ridden out, the others with the writer" % (
+        rounds, ridden_out))
 print("%d rounds, %d without the view, verified %d times, %s; left: %s objects, of them %d fences, "
       "%d bytes, seed %d" % (rounds, lost, verified, ", ".join(
           "%s %d" % each for each in sorted(known.counts.items()) if each[0] != "view"),
