@@ -104,7 +104,10 @@ void Load::index_arrived(IndexPtr index) {
   index_ = std::move(index);
   const Run* run = index_->index.run_as(run_);
   if (run == nullptr) {
-    return damaged("its index knows other entries of the log");
+    const std::string what = "its index knows other entries of the log";
+    // The object is whole, and is what belongs there: then it is the view that is wrong.
+    if (reread_) (void)core_.of_view(corrupt(what));
+    return damaged(what);
   }
   choose_pieces(*run);
   get_blocks();
