@@ -618,22 +618,22 @@ TEST_CASE("a delete of many that fails in part says so") {
   CHECK(remove(bench.client(), {"a"}).answer == Answer::kDenied);
 }
 
-TEST_CASE(
-    "an error within the answer to a delete of many is told as the same error alone would be") {
-  const std::pair<const char*, Answer> rows[] = {{"AccessDenied", Answer::kDenied},
-                                                 {"SlowDown", Answer::kThrottled},
-                                                 {"ServiceUnavailable", Answer::kThrottled},
-                                                 {"NoSuchKey", Answer::kOk},
-                                                 {"InternalError", Answer::kUnknown}};
-  for (const auto& [code, answer] : rows) {
-    CAPTURE(std::string(code));
+TEST_CASE("an error within the answer to a delete of many is told as it would be alone") {
+  struct Row {
+    const char* code;
+    Answer answer;
+  };
+  for (const Row& row : {Row{"AccessDenied", Answer::kDenied}, Row{"SlowDown", Answer::kThrottled},
+                         Row{"ServiceUnavailable", Answer::kThrottled},
+                         Row{"NoSuchKey", Answer::kOk}, Row{"InternalError", Answer::kUnknown}}) {
+    CAPTURE(std::string(row.code));
     Bench bench;
     bench.server.script(answered(200, {},
-                                 std::string("<DeleteResult><Error><Key>a</Key><Code>") + code +
+                                 std::string("<DeleteResult><Error><Key>a</Key><Code>") + row.code +
                                      "</Code></Error></DeleteResult>",
                                  "POST"));
     const StoreStatus status = remove(bench.client(), {"a", "b"});
-    CHECK(answer_name(status.answer) == answer_name(answer));
+    CHECK(answer_name(status.answer) == answer_name(row.answer));
   }
 }
 

@@ -35,7 +35,11 @@ TEST_CASE("what passes by itself, or with room on the disk, is worth another try
 }
 
 TEST_CASE("every answer of a store becomes the error that says what to do about it") {
-  const std::pair<Answer, Code> rows[] = {
+  struct Row {
+    Answer answer;
+    Code code;
+  };
+  const Row rows[] = {
       {Answer::kOk, Code::kOk},
       {Answer::kExists, Code::kUnavailable},
       {Answer::kConflict, Code::kUnavailable},
@@ -50,11 +54,11 @@ TEST_CASE("every answer of a store becomes the error that says what to do about 
       {Answer::kCancelled, Code::kClosed},
   };
   CHECK(std::size(rows) == static_cast<size_t>(Answer::kCancelled) + 1);
-  for (const auto& [answer, code] : rows) {
-    CAPTURE(answer_name(answer));
-    const Status status = to_status({answer, "put j/1: what happened", {}});
-    CHECK_CODE(status, code);
-    CHECK(status.message() == (code == Code::kOk ? "" : "put j/1: what happened"));
+  for (const Row& row : rows) {
+    CAPTURE(answer_name(row.answer));
+    const Status status = to_status({row.answer, "put j/1: what happened", {}});
+    CHECK_CODE(status, row.code);
+    CHECK(status.message() == (row.code == Code::kOk ? "" : "put j/1: what happened"));
   }
 }
 
