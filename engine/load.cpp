@@ -83,6 +83,8 @@ void Load::head_arrived(GetResult got) {
       header->object_bytes() != head_.object_bytes) {
     return damaged("it is not the object that belongs there, or cut");
   }
+  // The object was reclaimed, and an opener that had slept put its fence where it was.
+  if (header->kind == SlotKind::kFence) return finish(Status(Code::kNotFound, key_));
   const auto use_index = [self = shared_from_this(), header = *header](Bytes bytes) {
     auto index = decode_index(header, bytes);
     if (!index) return self->damaged(index.status().message());
