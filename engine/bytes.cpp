@@ -29,19 +29,6 @@ constexpr CrcTables make_tables() {
 }
 constexpr CrcTables kTables = make_tables();
 
-uint32_t crc_portable(uint32_t crc, const unsigned char* p, size_t n) {
-  for (; n >= 8; p += 8, n -= 8) {
-    const uint32_t low =
-        crc ^ (static_cast<uint32_t>(p[0]) | static_cast<uint32_t>(p[1]) << 8 |
-               static_cast<uint32_t>(p[2]) << 16 | static_cast<uint32_t>(p[3]) << 24);
-    crc = kTables[7][low & 0xff] ^ kTables[6][(low >> 8) & 0xff] ^ kTables[5][(low >> 16) & 0xff] ^
-          kTables[4][low >> 24] ^ kTables[3][p[4]] ^ kTables[2][p[5]] ^ kTables[1][p[6]] ^
-          kTables[0][p[7]];
-  }
-  for (; n > 0; ++p, --n) crc = (crc >> 8) ^ kTables[0][(crc ^ *p) & 0xff];
-  return crc;
-}
-
 #if defined(__x86_64__)
 __attribute__((target("sse4.2"))) uint32_t crc_sse42(uint32_t crc, const unsigned char* p,
                                                      size_t n) {
@@ -60,12 +47,28 @@ __attribute__((target("sse4.2"))) uint32_t crc_sse42(uint32_t crc, const unsigne
 }  // namespace
 
 uint32_t crc32c(Bytes bytes) {
-  const auto* p = reinterpret_cast<const unsigned char*>(bytes.data());
 #if defined(__x86_64__)
   static const bool fast = __builtin_cpu_supports("sse4.2") != 0;
+  const auto* p = reinterpret_cast<const unsigned char*>(bytes.data());
   if (fast) return ~crc_sse42(~0u, p, bytes.size());
 #endif
-  return ~crc_portable(~0u, p, bytes.size());
+  return crc32c_portable(bytes);
+}
+
+uint32_t crc32c_portable(Bytes bytes) {
+  const auto* p = reinterpret_cast<const unsigned char*>(bytes.data());
+  size_t n = bytes.size();
+  uint32_t crc = ~0u;
+  for (; n >= 8; p += 8, n -= 8) {
+    const uint32_t low =
+        crc ^ (static_cast<uint32_t>(p[0]) | static_cast<uint32_t>(p[1]) << 8 |
+               static_cast<uint32_t>(p[2]) << 16 | static_cast<uint32_t>(p[3]) << 24);
+    crc = kTables[7][low & 0xff] ^ kTables[6][(low >> 8) & 0xff] ^ kTables[5][(low >> 16) & 0xff] ^
+          kTables[4][low >> 24] ^ kTables[3][p[4]] ^ kTables[2][p[5]] ^ kTables[1][p[6]] ^
+          kTables[0][p[7]];
+  }
+  for (; n > 0; ++p, --n) crc = (crc >> 8) ^ kTables[0][(crc ^ *p) & 0xff];
+  return ~crc;
 }
 
 Digest sha256(Bytes bytes) {

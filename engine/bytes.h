@@ -17,8 +17,9 @@ namespace wp {
 
 using ByteVector = std::vector<std::byte>;
 
-uint32_t crc32c(Bytes bytes);  // Castagnoli, as in RFC 3720
-Digest sha256(Bytes bytes);    // FIPS 180-4
+uint32_t crc32c(Bytes bytes);           // Castagnoli, as in RFC 3720
+uint32_t crc32c_portable(Bytes bytes);  // the same, where the processor has no instruction for it
+Digest sha256(Bytes bytes);             // FIPS 180-4
 std::string to_hex(Bytes bytes);
 std::string hex_number(uint64_t value, int digits);  // lower case, zero-padded
 // Exactly `text.size()` lower-case hex digits; false for anything else.

@@ -188,8 +188,7 @@ class Accounting {
       case Why::kGrace:
         if (read_only()) {
           return "needed by nobody; goes once two checkpoints say so (wp gc makes them now) and "
-                 "the "
-                 "writer's reclaim_grace, for readers elsewhere, has passed";
+                 "the writer's reclaim_grace, for readers elsewhere, has passed";
         }
         return "needed by nobody; kept for readers elsewhere" +
                (holding.goes_in && *holding.goes_in > Duration{0}

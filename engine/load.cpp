@@ -83,6 +83,8 @@ void Load::head_arrived(GetResult got) {
       header->object_bytes() != head_.object_bytes) {
     return damaged("it is not the object that belongs there, or cut");
   }
+  // The object was reclaimed, and an opener that had slept put its fence where it was.
+  if (header->kind == SlotKind::kFence) return finish(Status(Code::kNotFound, key_));
   const auto use_index = [self = shared_from_this(), header = *header](Bytes bytes) {
     auto index = decode_index(header, bytes);
     if (!index) return self->damaged(index.status().message());
@@ -104,7 +106,10 @@ void Load::index_arrived(IndexPtr index) {
   index_ = std::move(index);
   const Run* run = index_->index.run_as(run_);
   if (run == nullptr) {
-    return damaged("its index knows other entries of the log");
+    const std::string what = "its index knows other entries of the log";
+    // The object is whole, and is what belongs there: then it is the view that is wrong.
+    if (reread_) (void)core_.of_view(corrupt(what));
+    return damaged(what);
   }
   choose_pieces(*run);
   get_blocks();

@@ -399,9 +399,9 @@ Status Reader::Impl::plan() {
     if (!*run) {
       // Or it went just now: the next look says so.
       if (!loads_.empty() || from < log_->lsn_first || log_->dropped) return {};
-      return Status(Code::kCorrupt, "read log " + log_->name +
-                                        ": the view does not know where LSN " +
-                                        std::to_string(from) + " is; rebuild=true builds it anew");
+      return core_.of_view(
+          Status(Code::kCorrupt, "read log " + log_->name + ": the view does not know where LSN " +
+                                     std::to_string(from) + " is; rebuild=true builds it anew"));
     }
     const bool whole = (*run)->bytes <= load_bytes_;
     loads_.push_back(std::make_shared<Load>(core_, log_, **run, from, whole, load_bytes_,

@@ -172,6 +172,12 @@ void ViewKeeper::store_checkpoint() {
   if (head && (!*head || (*head)->last.slot.epoch == 0)) {
     status = Status(Code::kNotFound, "there is nothing in the view yet");
   }
+  // What the view got wrong would outlive it in a checkpoint, and what it forgot would be deleted.
+  if (const std::string damage = core_.view_damage(); status.ok() && !damage.empty()) {
+    status = Status(Code::kCorrupt, "store a checkpoint of " + core_.url +
+                                        ": the view is damaged; reopen, which builds it anew [" +
+                                        damage + "]");
+  }
   if (status.ok()) status = note_dead(**head);
   auto encoded = status.ok() ? encode_checkpoint(*core_.view, core_.options.compression_level)
                              : Result<ByteVector>(status);

@@ -24,11 +24,6 @@ void FaultyStore::clear(uint64_t id) {
   std::erase_if(scripts_, [&](const Script& script) { return script.id == id; });
 }
 
-void FaultyStore::clear_all() {
-  MutexLock lock(mutex_);
-  scripts_.clear();
-}
-
 void FaultyStore::set_down(std::optional<StoreStatus> status) {
   MutexLock lock(mutex_);
   down_ = std::move(status);

@@ -60,7 +60,6 @@ class FaultyStore final : public ObjectStore {
 
   uint64_t add(Fault fault);  // an id, from 1
   void clear(uint64_t id);    // what it holds stays held
-  void clear_all();
   // From now on everything is answered with this, and nothing applied; none: up again.
   void set_down(std::optional<StoreStatus> status);
 

@@ -56,6 +56,7 @@ TEST_CASE("crc32c is the same at every length and alignment") {
     for (size_t bytes = 0; begin + bytes <= text.size(); ++bytes) {
       const Bytes part = as_bytes(std::string_view(text).substr(begin, bytes));
       if (crc32c(part) != crc32c_slowly(part)) FAIL(begin << " " << bytes);
+      if (crc32c_portable(part) != crc32c_slowly(part)) FAIL("portable " << begin << " " << bytes);
     }
   }
 }

@@ -285,6 +285,87 @@ TEST_CASE("C26 a view that cannot be read while the root is open is an error, no
   require_ok(site->close());
 }
 
+TEST_CASE("C26 a view that is wrong about where entries lie is an error, and heals when reopened") {
+  SimWorld filled(13);
+  const auto view = std::make_shared<MemViewData>();
+  {
+    Site site = filled.open("writer", {}, view);
+    Log log = log_of(site, "a");
+    for (const std::string& text : texts("", 10)) append_text(log, text);
+    require_ok(site->close());
+  }
+  for (const bool lost : {true, false}) {
+    CAPTURE(lost);
+    SimWorld world(1);
+    world.bucket = filled.bucket->copy();
+    const auto disk = view->copy();
+    {
+      MutexLock lock(disk->mutex);
+      REQUIRE(disk->runs.size() == 10);
+      const auto fifth = std::next(disk->runs.begin(), 4);
+      REQUIRE(fifth->second.lsn_first == 5);
+      if (lost) {
+        disk->runs.erase(fifth);
+      } else {
+        fifth->second.seq = std::next(fifth)->second.seq;
+      }
+    }
+    Site site = world.open("again", {}, disk);
+    Log log = log_of(site, "a");
+    auto reader = log.read();
+    require_ok(reader.status());
+    for (Lsn lsn = 1; lsn <= 4; ++lsn) CHECK((*reader->next())->lsn == lsn);
+    const auto fifth = reader->next();
+    CHECK_CODE(fifth, Code::kCorrupt);
+    CHECK(fifth.status().message().find(lost ? "rebuild=true" : "knows other entries") !=
+          std::string::npos);
+    require_ok(reader->seek(From::at(6)));
+    for (Lsn lsn = 6; lsn <= 10; ++lsn) CHECK((*reader->next())->lsn == lsn);
+    // What is wrong goes into no checkpoint, and nothing is deleted that the view forgot.
+    CHECK_CODE(site->gc(false), Code::kCorrupt);
+    CHECK_FALSE(site->info().view_error.empty());
+    const size_t checkpoints = world.bucket->list("c/", "", 0).objects.size();
+    require_ok(site->close());
+    CHECK(world.bucket->list("c/", "", 0).objects.size() == checkpoints);
+    site = world.open("healed", {}, disk);
+    CHECK(read_texts(log_of(site, "a")) == texts("", 10));
+    require_ok(site->verify({}));
+    require_ok(site->close());
+  }
+}
+
+TEST_CASE("C23 a slot reclaimed before its owner looked may have been its own, and is told so") {
+  SimWorld world(14);
+  Site site = world.open("writer");
+  Log log = log_of(site, "a");
+  append_text(log, "1");
+  // Taken when it is put, and gone when it is looked at.
+  site.store->script = [&](const SimRequest& request) -> std::optional<SimFate> {
+    if (!request.put("j/")) return std::nullopt;
+    return SimFate{false, Answer::kExists, {}, true};
+  };
+  const auto unknown = log.append(as_bytes("2"));
+  CHECK_CODE(unknown, Code::kUnavailable);
+  CHECK(unknown.status().message().find("reopen and look") != std::string::npos);
+  site.store->script = nullptr;
+  const auto late = log.append(as_bytes("3"));
+  CHECK_CODE(late, Code::kFenced);
+  CHECK(late.status().message().find("reopen") != std::string::npos);
+  CHECK(read_texts(log) == texts("", 1));
+  (void)site->close();
+  CHECK(stored(world, "a") == texts("", 1));
+}
+
+TEST_CASE("C23 truncating what is not stored yet fails where that cannot be stored any more") {
+  SimWorld world(15);
+  Site site = world.open("writer", {}, nullptr,
+                         [](SimStore& store) { store.linger = std::chrono::minutes{10}; });
+  Log log = log_of(site, "a");
+  require_ok(log.append_async(as_bytes("1"), {}).status());
+  require_ok(world.open("rival").status);
+  CHECK_CODE(log.truncate(1), Code::kFenced);
+}
+
 TEST_CASE("D23 a cloned disk is a second machine: the last opener wins") {
   SimWorld world(12);
   auto disk = std::make_shared<MemViewData>();

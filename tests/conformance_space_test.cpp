@@ -390,6 +390,142 @@ TEST_CASE("a cursor that is dropped stays so, whoever commits it meanwhile, and 
   CHECK(log_of(world.open("next"), "a").cursors().at(0).committed == 3);
 }
 
+TEST_CASE("a cursor is read and subscribed to behind what it committed, also over a truncation") {
+  const TestRoot root(each_root());
+  const auto wal = root.open(brisk(root));
+  Log log = log_of(*wal, "a");
+  for (const std::string& text : texts("x", 10)) append_text(log, text);
+  auto cursor = log.cursor("c");
+  require_ok(cursor.status());
+  CHECK(cursor->name() == "c");
+  require_ok(cursor->commit(4));
+  auto reader = cursor->subscribe();
+  require_ok(reader.status());
+  CHECK((*reader->next())->text() == "x5");
+  CHECK((*reader->next())->text() == "x6");
+  reader = cursor->subscribe();  // begins again
+  CHECK((*reader->next())->text() == "x5");
+  require_ok(log.truncate(7));
+  CHECK(cursor->info().committed == 7);
+  CHECK(cursor->info().entries_behind == 3);
+  reader = cursor->subscribe();
+  CHECK((*reader->next())->text() == "x8");
+  CHECK((*cursor->read()->next())->text() == "x8");
+  append_text(log, "x11");
+  for (const std::string text : {"x9", "x10", "x11"}) CHECK((*reader->next())->text() == text);
+  CHECK_FALSE(reader->next()->has_value());
+}
+
+TEST_CASE("a log has no more cursors than it can have, and those there go on") {
+  const TestRoot root(RootKind::kMemory);
+  const auto wal = root.open(brisk(root));
+  Log log = log_of(*wal, "a");
+  append_text(log, "1");
+  for (int i = 0; i < 100; ++i) require_ok(log.cursor("c" + std::to_string(i)).status());
+  const auto more = log.cursor("one more");
+  CHECK_CODE(more, Code::kInvalid);
+  CHECK(more.status().message().find("drop one") != std::string::npos);
+  CHECK(log.cursors().size() == 100);
+  require_ok(log.cursor("c7")->commit(1));
+  require_ok(log.cursor("c3")->drop());
+  require_ok(log.cursor("one more").status());
+  CHECK(log.cursors().size() == 100);
+}
+
+TEST_CASE("what a cursor said before it was dropped does not make it anew") {
+  SimWorld world(1);
+  Site site = world.open("m");
+  Log log = log_of(site, "a");
+  for (const std::string& text : texts("x", 5)) append_text(log, text);
+  auto cursor = log.cursor("c");
+  require_ok(cursor.status());
+  require_ok(cursor->commit(3));  // in no fragment yet
+  bool seen = false;
+  site.store->before = [&](const SimRequest& request) {
+    if (!request.put("j/")) return;
+    seen = true;
+    CHECK(log.cursors().empty());  // at once, and not only when that is stored
+    require_ok(cursor->drop());
+  };
+  require_ok(cursor->drop());
+  site.store->before = nullptr;
+  CHECK(seen);
+  const CursorInfo gone = cursor->info();
+  CHECK(gone.name == "c");
+  CHECK_FALSE(gone.holds);
+  append_text(log, "x6");
+  require_ok(site->close());
+  CHECK(log_of(world.open("next"), "a").cursors().empty());
+}
+
+TEST_CASE("a cursor that is opened while another drops it, or makes it, is there afterwards") {
+  for (const bool drops : {true, false}) {
+    CAPTURE(drops);
+    SimWorld world(1);
+    Site site = world.open("m");
+    Log log = log_of(site, "a");
+    append_text(log, "1");
+    if (drops) require_ok(log.cursor("c").status());
+    size_t opened = 0;
+    bool spawned = false;
+    site.store->before = [&](const SimRequest& request) {
+      if (spawned || !request.put("j/")) return;
+      spawned = true;
+      world.sim.spawn(site.machine, "opens it", [&] {
+        require_ok(log.cursor("c").status());
+        ++opened;
+      });
+    };
+    if (drops) {
+      require_ok(log.cursor("c")->drop());
+    } else {
+      require_ok(log.cursor("c").status());
+    }
+    world.sim.run_actors();
+    CHECK(opened == 1);
+    REQUIRE(log.cursors().size() == 1);
+    require_ok(log.cursor("c")->commit(1));
+    require_ok(site->close());
+    CHECK(log_of(world.open("next"), "a").cursors().at(0).committed == 1);
+  }
+}
+
+TEST_CASE("a follower knows why everything is still there, as far as one can without the writer") {
+  SimWorld world(1);
+  Options options;
+  options.reclaim_grace = Duration{3'600'000};
+  options.compact_share = 0;
+  Site site = world.open("writer", options);
+  Log log = log_of(site, "a"), kept = log_of(site, "b");
+  for (int i = 0; i < 20; ++i) append_text(log, noise(static_cast<uint64_t>(i), 1'000));
+  append_text(kept, "stays");
+  require_ok(log.truncate(20));
+  require_ok(site->gc(false).status());
+  Options read_only = options;
+  read_only.read_only = true;
+  Site follower = world.open("follower", read_only);
+  require_ok(follower.status);
+  append_text(kept, "and more");
+  const auto held = follower->why({});
+  require_ok(held.status());
+  uint64_t bytes = 0, stored = 0;
+  bool grace = false;
+  for (const Holding& holding : *held) {
+    bytes += holding.bytes;
+    if (holding.why != Holding::Why::kGrace) continue;
+    grace = true;
+    CHECK(holding.bytes > 20'000);
+    CHECK_FALSE(holding.goes_in.has_value());  // only the writer knows
+    CHECK(holding.text.find("the writer's reclaim_grace") != std::string::npos);
+  }
+  CHECK(grace);
+  for (const std::string& key : world.bucket->keys()) {
+    if (key != "root") stored += world.bucket->get(key)->size();
+  }
+  CHECK(bytes == stored);
+  CHECK_CODE(follower->why("none"), Code::kNotFound);
+}
+
 TEST_CASE("a retention that was taken back is not acted upon any more") {
   SimWorld world(1);
   Options options;

@@ -397,4 +397,63 @@ TEST_CASE("a reader seeks forwards and back, and by time") {
   CHECK(late.back().lsn == 50);
 }
 
+TEST_CASE("an entry that RAM could not take beside others is refused, with what to raise") {
+  SimWorld world(1);
+  Options options;
+  options.fragment_bytes_max = 64u << 10;
+  options.ram_bytes_max = 1u << 20;
+  options.entry_bytes_max = 1u << 20;
+  Site site = world.open("m", options);
+  Log log = log_of(site, "a");
+  const auto refused = log.append(as_bytes(noise(1, 600'000)));
+  CHECK_CODE(refused, Code::kInvalid);
+  CHECK(refused.status().message().find("ram_bytes_max") != std::string::npos);
+  CHECK(append_text(log, noise(2, 400'000)) == 1);
+}
+
+TEST_CASE("reading from a time begins at the first entry of that time, wherever it lies") {
+  SimWorld world(1);
+  Options options;
+  options.block_bytes = 4u << 10;
+  Site site = world.open("m", options, nullptr,
+                         [](SimStore& store) { store.linger = std::chrono::minutes{10}; });
+  Log log = log_of(site, "a");
+  // Many blocks in one object, and entries of equal times, too.
+  for (uint64_t i = 0; i < 60; ++i) {
+    require_ok(log.append_async(as_bytes(noise(i, 500 + i * 17)), {}).status());
+    if (i % 3 != 0) world.sim.run_for(Duration{static_cast<int64_t>(1 + i % 5)});
+  }
+  require_ok(site->flush({}));
+  CHECK(site->stats().fragments_stored == 1);
+  require_ok(site->close());
+  site = world.open("m", options);
+  log = log_of(site, "a");
+  const auto all = read_entries(log);
+  REQUIRE(all.size() == 60);
+  for (int64_t time = all.front().time_ms - 1; time <= all.back().time_ms + 1; ++time) {
+    const auto first =
+        std::find_if(all.begin(), all.end(), [&](const Entry& e) { return e.time_ms >= time; });
+    auto reader = log.read(From::time(time));
+    require_ok(reader.status());
+    const auto next = reader->next();
+    require_ok(next.status());
+    REQUIRE(next->has_value() == (first != all.end()));
+    if (next->has_value()) CHECK((*next)->lsn == first->lsn);
+  }
+  // Where what lies there cannot be read, the reader stays where it was.
+  auto reader = log.read(From::at(7));
+  require_ok(reader.status());
+  world.bucket->overwrite(world.bucket->list("j/", "", 0).objects.front().key,
+                          std::vector<std::byte>(100, std::byte{1}));
+  site->abandon();
+  Options read_only = options;
+  read_only.read_only = true;
+  Site follower = world.open("follower", read_only);
+  require_ok(follower.status);
+  reader = follower->find("a")->read(From::at(7));
+  require_ok(reader.status());
+  CHECK_CODE(reader->seek(From::time(all[40].time_ms)), Code::kCorrupt);
+  CHECK(reader->position() == 7);
+}
+
 }  // namespace wp

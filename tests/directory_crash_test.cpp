@@ -25,6 +25,7 @@ using namespace store_test;
 namespace fs = std::filesystem;
 
 constexpr int kExitAnswer = 100;  // and the Answer
+constexpr int kExitRefused = 50;  // and the Code of an opening
 constexpr char kBody[] = "the body";
 // Those that change something, or make it last.
 constexpr char kChanges[] =
@@ -37,9 +38,9 @@ std::unique_ptr<DirectoryFiles> open_files(const std::string& path, DirectoryOpt
 }
 
 // What a child does: the words of `step` in turn, the last one traced.
-//   sync|process|named|reader|create   open with these options
-//   put:KEY get:KEY remove:KEY
-// The last one's answer is the exit code.
+//   sync|process|named|reader|create|network   open with these options
+//   put:KEY get:KEY remove:KEY list
+// The last one's answer is the exit code, and what it said is printed.
 [[noreturn]] void run_child(const std::string& dir, const std::string& steps) {
   std::unique_ptr<DirectoryFiles> files;
   std::istringstream words(steps);
@@ -56,24 +57,37 @@ std::unique_ptr<DirectoryFiles> open_files(const std::string& path, DirectoryOpt
       status = files->get(key, {}).status;
     } else if (verb == "remove") {
       status = files->remove({key});
+    } else if (verb == "list") {
+      status = files->list("", "", 0).status;
     } else {
       DirectoryOptions options;
       options.sync = verb != "process" && verb != "processnamed";
       options.named_files = verb == "named" || verb == "processnamed";
       options.read_only = verb == "reader";
       options.create = verb == "create";
-      files = std::move(DirectoryFiles::open(dir, options)).value();
+      options.allow_network = verb == "network";
+      auto opened = DirectoryFiles::open(dir, options);
+      if (!opened) {
+        (void)::access("/wp-end", F_OK);
+        std::printf("%s\n", opened.status().message().c_str());
+        std::exit(kExitRefused + static_cast<int>(opened.code()));
+      }
+      files = *std::move(opened);
     }
   }
   (void)::access("/wp-end", F_OK);
-  _exit(kExitAnswer + static_cast<int>(status.answer));
+  std::printf("%s\n", status.message.c_str());
+  std::exit(kExitAnswer + static_cast<int>(status.answer));
 }
 
 struct Traced {
   int exit_code = -1;
   bool killed = false;
   std::vector<std::string> calls;  // between the marks, as strace writes them
+  std::string said;
   Answer answer() const { return static_cast<Answer>(exit_code - kExitAnswer); }
+  Code refused() const { return static_cast<Code>(exit_code - kExitRefused); }
+  bool mentions(std::string_view part) const { return said.find(part) != std::string::npos; }
 };
 
 bool have_strace() {
@@ -88,7 +102,7 @@ Traced trace(const std::string& dir, const std::string& steps,
   TempDir out;
   const std::string self = fs::read_symlink("/proc/self/exe");
   const std::string test = doctest::getContextOptions()->currentTest->m_name;
-  const std::string file = out / "trace";
+  const std::string file = out / "trace", said = out / "said";
   std::vector<std::string> words = {"strace", "-qq", "-y", "-o", file};
   words.insert(words.end(), options.begin(), options.end());
   words.insert(words.end(), {self, "-tc=" + test});
@@ -101,7 +115,7 @@ Traced trace(const std::string& dir, const std::string& steps,
     setenv("WP_TRACED_STEPS", steps.c_str(), 1);
     // Leaks are looked for with the means that strace uses.
     setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
-    dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDOUT_FILENO);
+    dup2(open(said.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666), STDOUT_FILENO);
     execvp(argv[0], argv.data());
     _exit(127);
   }
@@ -110,6 +124,8 @@ Traced trace(const std::string& dir, const std::string& steps,
   Traced traced;
   traced.killed = WIFSIGNALED(status);
   if (WIFEXITED(status)) traced.exit_code = WEXITSTATUS(status);
+  std::ifstream printed(said);
+  traced.said.assign(std::istreambuf_iterator<char>(printed), {});
   std::ifstream lines(file);
   bool between = false;
   for (std::string line; std::getline(lines, line);) {
@@ -353,6 +369,132 @@ TEST_CASE("D22 each system call of a put that fails is told as what it is and le
     const auto files = open_files(dir.path(), {});
     CHECK(files->get("j/1", {}).status.ok() == row.stored);
     if (fs::exists(dir / "tmp")) CHECK(fs::is_empty(dir / "tmp"));
+  }
+}
+
+TEST_CASE("a directory on a network file system is refused by its name unless that is allowed") {
+  if (!tracing()) return;
+  struct Row {
+    uint32_t type;
+    const char* name;
+  };
+  for (const Row& row :
+       {Row{0x6969, "NFS"}, Row{0x517b, "SMB"}, Row{0xff534d42, "SMB"}, Row{0xfe534d42, "SMB"},
+        Row{0x01021997, "9p"}, Row{0x65735546, "FUSE"}, Row{0x00c36400, "Ceph"},
+        Row{0x5346414f, "AFS"}, Row{0x6b414653, "AFS"}, Row{0x73757245, "Coda"},
+        Row{0x0bd00bd0, "Lustre"}, Row{0x47504653, "GPFS"}, Row{0x786f4256, "VirtualBox"}}) {
+    CAPTURE(std::string(row.name));
+    // What the kernel answers of the file system's type, least byte first.
+    std::string type;
+    for (uint64_t i = 0, left = row.type; i < 8; ++i, left >>= 8) {
+      char digits[3];
+      std::snprintf(digits, sizeof digits, "%02x", static_cast<unsigned>(left & 0xff));
+      type += digits;
+    }
+    TempDir dir;
+    const std::vector<std::string> inject = {"-e", "trace=fstatfs", "-e",
+                                             "inject=fstatfs:poke_exit=@arg2=" + type};
+    const Traced refused = trace(dir.path(), "create", inject);
+    CHECK(refused.refused() == Code::kUnsupported);
+    CHECK(refused.mentions(std::string("it is on ") + row.name));
+    CHECK(refused.mentions("allow_network"));
+    CHECK(fs::is_empty(dir.path()));
+    CHECK(trace(dir.path(), "network put:j/1", inject).answer() == Answer::kOk);
+  }
+}
+
+TEST_CASE("each system call of an opening that fails is told as what it is") {
+  if (!tracing()) return;
+  struct Row {
+    const char* inject;
+    Code code;
+    const char* todo;
+  };
+  for (const Row& row : {Row{"mkdir:error=EACCES", Code::kDenied, "give this user the permission"},
+                         Row{"mkdir:error=ENOSPC", Code::kNoSpace, "free space"},
+                         Row{"mkdir:error=EDQUOT", Code::kNoSpace, "free space"},
+                         Row{"mkdir:error=EROFS", Code::kDenied, "remount it"},
+                         Row{"mkdir:error=EIO", Code::kUnavailable, "look at the disk"},
+                         Row{"mkdir:error=ELOOP", Code::kInvalid, "name another directory"},
+                         Row{"fstatfs:error=EIO", Code::kUnavailable, "look at the disk"},
+                         Row{"fsync:error=EIO", Code::kUnavailable, "look at the disk"}}) {
+    CAPTURE(std::string(row.inject));
+    TempDir dir;
+    const Traced traced =
+        trace(dir / "new", "create",
+              {"-e", "trace=mkdir,fstatfs,fsync", "-e", std::string("inject=") + row.inject});
+    CHECK(code_name(traced.refused()) == code_name(row.code));
+    CHECK(traced.mentions(dir / "new"));
+    CHECK(traced.mentions(row.todo));
+    CHECK(!fs::exists(dir / "new/root"));
+  }
+}
+
+TEST_CASE("each system call of a read or list or removal that fails is told as what it is") {
+  if (!tracing()) return;
+  struct Row {
+    const char *steps, *inject;
+    Answer answer;
+    const char* said;
+  };
+  for (const Row& row : {
+           Row{"sync get:j/1", "pread64:error=EIO:when=1+", Answer::kUnknown, "get j/1: read: "},
+           Row{"sync get:j/1", "pread64:error=EINTR:when=1", Answer::kOk, ""},
+           Row{"sync get:j/1", "pread64:retval=0", Answer::kCorrupt, "became shorter"},
+           // Its name may not be on the disk.
+           Row{"sync get:j/1", "fsync:error=EIO", Answer::kUnknown, "fsync the directory"},
+           Row{"sync list", "getdents64:error=EIO", Answer::kUnknown, "read the directory"},
+           Row{"sync remove:j/1", "unlinkat:error=EIO", Answer::kUnknown, "delete j/1: unlink: "},
+           Row{"sync remove:j/1", "unlinkat:error=EACCES", Answer::kDenied, "the permission"},
+           Row{"sync remove:j/1", "fsync:error=EIO:when=2", Answer::kUnknown,
+               "fsync the directory"},
+       }) {
+    CAPTURE(std::string(row.steps));
+    CAPTURE(std::string(row.inject));
+    TempDir dir;
+    REQUIRE(open_files(dir.path(), {})->put_if_absent("j/1", as_bytes(kBody)).ok());
+    const Traced traced = trace(dir.path(), row.steps,
+                                {"-P", dir.path(), "-P", dir / "j", "-P", dir / "j/1", "-e",
+                                 "trace=access,pread64,fsync,getdents64,unlinkat", "-e",
+                                 std::string("inject=") + row.inject});
+    CHECK(traced.answer() == row.answer);
+    CHECK(traced.mentions(row.said));
+    if (row.answer != Answer::kOk) CHECK(traced.mentions(dir.path()));
+  }
+}
+
+TEST_CASE("a put gets by where files must have names and says where it cannot leave its mark") {
+  if (!tracing()) return;
+  const auto put = [](const TempDir& dir, const std::string& way, const std::string& where,
+                      const std::string& inject) {
+    DirectoryOptions options;
+    options.sync = way != "after process";
+    REQUIRE(open_files(dir.path(), options)->put_if_absent("j/0", as_bytes(kBody)).ok());
+    return trace(dir.path(), (way == "process" ? "process" : "sync") + std::string(" put:j/1"),
+                 {"-P", where, "-e", "trace=openat,syncfs,getdents64", "-e", "inject=" + inject});
+  };
+  for (const std::string error : {"EOPNOTSUPP", "EISDIR", "EINVAL"}) {
+    CAPTURE(error);
+    TempDir dir;
+    CHECK(put(dir, "sync", dir / "j", "openat:error=" + error + ":when=1").answer() == Answer::kOk);
+    CHECK(as_text(open_files(dir.path(), {})->get("j/1", {}).bytes) == kBody);
+    CHECK(fs::is_empty(dir / "tmp"));
+  }
+  TempDir denied;
+  CHECK(put(denied, "sync", denied / "j", "openat:error=EPERM:when=1").answer() == Answer::kDenied);
+  // The file that says that syncs were left out.
+  TempDir unmarked;
+  const Traced traced = put(unmarked, "process", unmarked.path(), "openat:error=EACCES:when=3");
+  CHECK(traced.answer() == Answer::kDenied);
+  CHECK(traced.mentions("mark as unsynced"));
+  CHECK(!open_files(unmarked.path(), {})->get("j/1", {}).status.ok());
+  // And it stays until all was synced.
+  for (const std::string call : {"syncfs", "getdents64"}) {
+    CAPTURE(call);
+    TempDir marked;
+    CHECK(put(marked, "after process", marked / "tmp", call + ":error=EIO").answer() ==
+          Answer::kUnknown);
+    CHECK(fs::exists(marked / "tmp/unsynced"));
   }
 }
 

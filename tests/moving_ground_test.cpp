@@ -54,6 +54,42 @@ TEST_CASE("a reader that knows the next fragments finds what a segment took over
   }
 }
 
+TEST_CASE("a reader goes on where a late fence lies in the place of what a segment took over") {
+  SimWorld world(6);
+  Site site = world.open("owner", small_options(Duration{0}));
+  append_some(site, 150);
+  auto reader = log_of(site, "a").read();
+  require_ok(reader.status());
+  for (Lsn lsn = 1; lsn <= 5; ++lsn) CHECK((*reader->next())->lsn == lsn);
+  const auto before = world.bucket->copy();
+  reclaim_all(site);
+  size_t fences = 0;
+  for (const ListedObject& object : before->list("j/", "", 0).objects) {
+    if (world.bucket->get(object.key) != nullptr) continue;
+    // An opener that slept since it found the slot absent.
+    const auto gone = decode_header(*before->get(object.key));
+    require_ok(gone.status());
+    SlotHeader fence;
+    fence.kind = SlotKind::kFence;
+    fence.root = gone->root;
+    fence.slot = gone->slot;
+    fence.prev = gone->prev;
+    fence.author = 77;
+    ByteVector bytes(kSlotHeaderBytes);
+    encode_header(fence, bytes.data());
+    world.bucket->overwrite(object.key, bytes);
+    ++fences;
+  }
+  CHECK(fences > 100);
+  for (Lsn lsn = 6; lsn <= 150; ++lsn) {
+    const auto next = reader->next();
+    require_ok(next.status());
+    REQUIRE(next->has_value());
+    CHECK((*next)->lsn == lsn);
+  }
+  CHECK(site->info().view_error.empty());
+}
+
 TEST_CASE("a follower that reads a log that is dropped and reclaimed is told that it was dropped") {
   SimWorld world(2);
   Site site = world.open("owner", small_options(Duration{0}));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 
+#include "engine/format.h"
 #include "tests/test_root.h"
 
 namespace wp {
@@ -448,6 +449,410 @@ TEST_CASE("a follower sees one history through takeovers, and never writes") {
     require_ok(follower->close());
     CHECK(follower.store->count(Operation::kPut) == 0);
   }
+}
+
+// ------------------------------------------------------------------------------- damaged ground
+
+namespace {
+
+// A root whose owner was killed before it stored a checkpoint: an opening reads every slot.
+std::shared_ptr<MemoryBucket> without_checkpoint() {
+  SimWorld world(1);
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    Site site = world.open("writer");
+    Log a = log_of(site, "a"), b = log_of(site, "b");
+    append_text(a, "a" + std::to_string(epoch));
+    append_text(b, "b" + std::to_string(epoch));
+    site->abandon();
+  }
+  CHECK(world.bucket->list("c/", "", 0).objects.empty());
+  return world.bucket;
+}
+
+std::vector<std::string> slots_of(const MemoryBucket& bucket) {
+  std::vector<std::string> keys;
+  for (const ListedObject& object : bucket.list("j/", "", 0).objects) keys.push_back(object.key);
+  return keys;
+}
+
+// An opening of the bucket with these bytes in that slot's place is refused and names it, and
+// nothing is written. Returns what was said.
+std::string check_refused(const MemoryBucket& bucket, const std::string& key,
+                          std::vector<std::byte> bytes) {
+  std::string said;
+  for (const bool read_only : {false, true}) {
+    CAPTURE(read_only);
+    SimWorld world(2);
+    world.bucket = bucket.copy();
+    world.bucket->overwrite(key, bytes);
+    const auto keys = world.bucket->keys();
+    Options options;
+    options.read_only = read_only;
+    Site site = world.open("opener", options);
+    INFO(site.status.to_string());
+    REQUIRE_FALSE(site.ok());
+    const Code code = site.status.code();
+    CHECK((code == Code::kCorrupt || code == Code::kUnsupported));
+    CHECK(site.status.message().find(key) != std::string::npos);
+    CHECK(site.status.message().find("run wp verify") != std::string::npos);
+    CHECK(world.bucket->keys() == keys);  // above all no fence
+    said = site.status.message();
+  }
+  return said;
+}
+
+// The slot with another header, which is sound in itself.
+std::vector<std::byte> with_header(const std::vector<std::byte>& slot,
+                                   const std::function<void(SlotHeader&)>& change) {
+  auto header = decode_header(slot);
+  require_ok(header.status());
+  change(*header);
+  auto bytes = slot;
+  encode_header(*header, bytes.data());
+  return bytes;
+}
+
+}  // namespace
+
+TEST_CASE("an opening that meets a slot that is cut or damaged names it and writes nothing") {
+  const auto bucket = without_checkpoint();
+  for (const std::string& key : slots_of(*bucket)) {
+    CAPTURE(key);
+    const std::vector<std::byte> whole = *bucket->get(key);
+    const auto header = decode_header(whole);
+    require_ok(header.status());
+    const size_t needed = header->header_bytes + header->index_bytes;
+    for (size_t at = 0; at < needed; at += 3) {
+      CAPTURE(at);
+      auto bytes = whole;
+      bytes[at] ^= std::byte{0x10};
+      check_refused(*bucket, key, bytes);
+      bytes.resize(at);
+      check_refused(*bucket, key, bytes);
+    }
+  }
+}
+
+TEST_CASE("an opening that meets a slot of another place or history says so") {
+  const auto bucket = without_checkpoint();
+  const auto keys = slots_of(*bucket);
+  for (size_t i = 1; i < keys.size(); ++i) {
+    CAPTURE(keys[i]);
+    CHECK(check_refused(*bucket, keys[i], *bucket->get(keys[i - 1])).find("belongs there") !=
+          std::string::npos);
+    const auto other = with_header(
+        *bucket->get(keys[i]), [](SlotHeader& header) { header.prev.digest[0] ^= std::byte{1}; });
+    CHECK(check_refused(*bucket, keys[i], other).find("does not follow") != std::string::npos);
+    auto longer = *bucket->get(keys[i]);
+    longer.push_back(std::byte{0});
+    check_refused(*bucket, keys[i], longer);
+  }
+}
+
+TEST_CASE("what damages a slot on its way once does not keep anyone from opening") {
+  const auto bucket = without_checkpoint();
+  for (const std::string& key : slots_of(*bucket)) {
+    CAPTURE(key);
+    SimWorld world(3);
+    world.bucket = bucket->copy();
+    const Body whole = world.bucket->get(key);
+    bool damaged = false;
+    Site site = world.open("opener", {}, nullptr, [&](SimStore& store) {
+      store.before = [&](const SimRequest& request) {
+        if (damaged || !request.get(key)) return;
+        damaged = true;
+        world.bucket->overwrite(key, std::vector<std::byte>(whole->size(), std::byte{7}));
+      };
+      store.after = [&](const SimRequest& request) {
+        if (request.get(key)) world.bucket->overwrite(key, *whole);
+      };
+    });
+    require_ok(site.status);
+    CHECK(damaged);
+    CHECK(read_texts(log_of(site, "a")) == std::vector<std::string>{"a0", "a1"});
+    require_ok(site->close());
+  }
+}
+
+TEST_CASE("a slot that makes no sense is passed over from a checkpoint that appears meanwhile") {
+  SimWorld world(1);
+  Ledger ledger;
+  Options options;
+  options.checkpoint_slots = 16;
+  fill(world, ledger, options, 40);
+  std::map<std::string, Body> hidden;
+  for (const ListedObject& object : world.bucket->list("c/", "", 0).objects) {
+    hidden[object.key] = world.bucket->get(object.key);
+  }
+  REQUIRE_FALSE(hidden.empty());
+  for (const auto& [key, body] : hidden) world.bucket->erase(key);
+  // As if it had been reclaimed, and something else lay there.
+  const std::string slot = slots_of(*world.bucket)[5];
+  const std::vector<std::byte> whole = *world.bucket->get(slot);
+  world.bucket->overwrite(slot, std::vector<std::byte>(100, std::byte{7}));
+  bool shown = false;
+  Site opener = world.open("opener", options, nullptr, [&](SimStore& store) {
+    store.before = [&](const SimRequest& request) {
+      if (shown || !request.get(slot)) return;
+      shown = true;
+      for (const auto& [key, body] : hidden) world.bucket->put_if_absent(key, body);
+    };
+  });
+  require_ok(opener.status);
+  CHECK(shown);
+  CHECK(ledger.append(opener, "after"));
+  require_ok(opener->close());
+  world.bucket->overwrite(slot, whole);
+  ledger.check(read_back(world));
+}
+
+TEST_CASE("a view of another root or history is refused, whichever slot it stands on") {
+  SimWorld world(1);
+  const auto view = std::make_shared<MemViewData>();
+  Site site = world.open("writer", {}, view);
+  Log log = log_of(site, "a");
+  append_text(log, "1");
+  require_ok(site->close());
+  ViewHead known;
+  {
+    MutexLock lock(view->mutex);
+    REQUIRE(view->head.has_value());
+    known = *view->head;
+  }
+  for (const ListedObject& object : world.bucket->list("c/", "", 0).objects) {
+    world.bucket->erase(object.key);
+  }
+  const auto open_with = [&](const ViewHead& head) {
+    const auto changed = view->copy();
+    {
+      MutexLock lock(changed->mutex);
+      changed->head = head;
+    }
+    const auto keys = world.bucket->keys();
+    const Status status = world.open("other", {}, changed).status;
+    if (!status.ok()) CHECK(world.bucket->keys() == keys);
+    return status;
+  };
+  ViewHead head = known;
+  head.last.digest[0] ^= std::byte{1};
+  Status status = open_with(head);
+  CHECK_CODE(status, Code::kRolledBack);
+  CHECK(status.message().find("rebuild=true") != std::string::npos);
+  // One that stands on the root itself.
+  head = known;
+  head.last.slot = {};
+  status = open_with(head);
+  CHECK_CODE(status, Code::kRolledBack);
+  CHECK(status.message().find("another root") != std::string::npos);
+  head = ViewHead();
+  head.root_id = known.root_id;
+  head.last.digest = sha256(*world.bucket->get("root"));
+  head.next = {1, decode_root(*world.bucket->get("root"))->creator, 0};
+  head.log_id_next = 1;
+  SimWorld empty(4);
+  empty.bucket = world.bucket;
+  const auto blank = std::make_shared<MemViewData>();
+  {
+    MutexLock lock(blank->mutex);
+    blank->head = head;
+  }
+  Site opener = empty.open("opener", {}, blank);
+  require_ok(opener.status);
+  CHECK(read_texts(log_of(opener, "a")) == texts("", 1));
+}
+
+TEST_CASE("a view that fails at any step of an opening is built anew, or is the opening's error") {
+  SimWorld filled(1);
+  Ledger ledger;
+  Options options;
+  options.checkpoint_slots = 16;
+  const auto view = std::make_shared<MemViewData>();
+  {
+    Site site = filled.open("writer", options, view);
+    for (int i = 0; i < 20; ++i) ledger.append(site, "1/" + std::to_string(i));
+    require_ok(site->close());
+  }
+  {
+    Site site = filled.open("elsewhere", options);
+    for (int i = 0; i < 20; ++i) ledger.append(site, "2/" + std::to_string(i));
+    site->abandon();
+  }
+  for (const Code code : {Code::kCorrupt, Code::kUnavailable}) {
+    size_t opened = 0, refused = 0;
+    for (uint64_t nth = 0;; ++nth) {
+      CAPTURE(code_name(code));
+      CAPTURE(nth);
+      SimWorld world(nth + 1);
+      world.bucket = filled.bucket->copy();
+      const auto disk = view->copy();
+      bool reached = false;
+      Site site = world.site("opener", [&](SimStore& store) {
+        store.before = [&](const SimRequest& request) {
+          if (request.number != nth) return;
+          reached = true;
+          disk->set_unreadable(Status(code, "read view: a page is damaged"));
+        };
+      });
+      std::vector<std::string> said;
+      Options opening = options;
+      opening.on_message = [&](Level, std::string_view text) { said.emplace_back(text); };
+      world.open(site, opening, disk);
+      site.store->before = nullptr;
+      if (!reached) break;
+      if (site.ok()) {
+        ++opened;
+        // Where it failed behind the last look at it, reading notices.
+        disk->set_unreadable({});
+        auto texts = read_texts(log_of(site, "a"));
+        CHECK(texts == ledger.acknowledged);
+        require_ok(site->close());
+      } else {
+        ++refused;
+        CHECK_CODE(site.status, code);
+        CHECK(code != Code::kCorrupt);
+      }
+    }
+    CHECK(opened > 0);
+    CHECK((refused > 0) == (code != Code::kCorrupt));
+  }
+}
+
+TEST_CASE("a store that refuses or answers strangely in the middle of an opening ends it as told") {
+  const auto bucket = without_checkpoint();
+  for (const Answer answer : {Answer::kDenied, Answer::kNoSpace, Answer::kInvalid}) {
+    CAPTURE(answer_name(answer));
+    for (uint64_t nth = 0;; ++nth) {
+      CAPTURE(nth);
+      SimWorld world(nth + 1);
+      world.bucket = bucket->copy();
+      bool reached = false;
+      Site site = world.open("opener", {}, nullptr, [&](SimStore& store) {
+        store.script = [&](const SimRequest& request) -> std::optional<SimFate> {
+          if (request.number != nth) return std::nullopt;
+          reached = true;
+          return SimFate{false, answer, {}, true};
+        };
+      });
+      if (!reached) {
+        CHECK(nth >= 5);
+        break;
+      }
+      CHECK_FALSE(site.ok());
+      const Code code = answer == Answer::kDenied    ? Code::kDenied
+                        : answer == Answer::kNoSpace ? Code::kNoSpace
+                                                     : Code::kInvalid;
+      CHECK_CODE(site.status, code);
+      CHECK(read_back(world) == std::vector<std::string>{"a0", "a1"});
+    }
+  }
+}
+
+TEST_CASE("an opener whose fence's place was taken and is free again begins anew") {
+  SimWorld world(1);
+  world.bucket = without_checkpoint();
+  bool told = false;
+  Site site = world.open("opener", {}, nullptr, [&](SimStore& store) {
+    store.script = [&](const SimRequest& request) -> std::optional<SimFate> {
+      if (told || !request.put("j/")) return std::nullopt;
+      told = true;
+      return SimFate{false, Answer::kExists, {}, true};
+    };
+  });
+  require_ok(site.status);
+  CHECK(told);
+  require_ok(site->close());
+  CHECK(read_back(world) == std::vector<std::string>{"a0", "a1"});
+}
+
+TEST_CASE(
+    "a journal of thousands of slots without a checkpoint is opened, and followed, in parts") {
+  SimWorld world(1);
+  Options options;
+  options.checkpoint_slots = 100'000;
+  Options read_only = options;
+  read_only.read_only = true;
+  Site writer = world.open("writer", options);
+  Log log = log_of(writer, "a");
+  append_text(log, "1");
+  Site follower = world.open("follower", read_only);
+  require_ok(follower.status);
+  for (int i = 2; i <= 2'100; ++i) append_text(log, std::to_string(i));
+  CHECK(follower->find("a")->info().lsn_durable == 2'100);
+  CHECK(read_texts(*follower->find("a")) == texts("", 2'100));
+  writer->abandon();
+  // A checkpoint that appears under so long a walk: it may have gone over reclaimed ground.
+  const auto bucket = world.bucket->copy();
+  Site closing = world.open("closing", options);
+  require_ok(closing.status);
+  require_ok(closing->close());
+  const auto checkpoint = world.bucket->list("c/", "", 0).objects.at(0).key;
+  const Body body = world.bucket->get(checkpoint);
+  for (const bool appears : {false, true}) {
+    CAPTURE(appears);
+    SimWorld again(2);
+    again.bucket = appears ? world.bucket->copy() : bucket->copy();
+    if (appears) again.bucket->erase(checkpoint);
+    uint64_t gets = 0;
+    Site opener = again.open("opener", options, nullptr, [&](SimStore& store) {
+      store.before = [&](const SimRequest& request) {
+        if (request.get("j/") && ++gets == 500 && appears) {
+          again.bucket->put_if_absent(checkpoint, body);
+        }
+      };
+    });
+    require_ok(opener.status);
+    CHECK(gets >= 2'000);
+    CHECK(read_texts(log_of(opener, "a")) == texts("", 2'100));
+    require_ok(opener->close());
+  }
+}
+
+TEST_CASE("names among the checkpoints that are none, more than a list gives, hide nothing") {
+  SimWorld world(1);
+  Ledger ledger;
+  fill(world, ledger, {}, 3);
+  for (int i = 0; i < 1'100; ++i) {
+    world.bucket->overwrite("c/!" + std::to_string(10'000 + i), {std::byte{1}});
+  }
+  Site opener = world.open("opener");
+  require_ok(opener.status);
+  CHECK(opener.store->count(Operation::kGet) < 12);  // from the checkpoint, not from the root
+  require_ok(opener->close());
+  ledger.check(read_back(world));
+}
+
+TEST_CASE("an index that is larger than the first read of a slot is read as well") {
+  SimWorld world(1);
+  Options options;
+  options.reclaim_grace = Duration{0};
+  options.compact_share = 0;
+  Site writer = world.open("writer", options, nullptr,
+                           [](SimStore& store) { store.linger = std::chrono::seconds{10}; });
+  std::vector<std::string> names;
+  for (int i = 0; i < 4'000; ++i) {
+    names.push_back("a log with a name of some length " + std::to_string(i));
+    require_ok(log_of(writer, names.back()).append_async(as_bytes(names.back()), {}).status());
+  }
+  require_ok(writer->flush({}));
+  uint64_t largest = 0;
+  for (const std::string& key : slots_of(*world.bucket)) {
+    largest = std::max<uint64_t>(largest, decode_header(*world.bucket->get(key))->index_bytes);
+  }
+  REQUIRE(largest > kHeadBytes);
+  writer->abandon();
+  Site next = world.open("next", options);
+  require_ok(next.status);
+  for (const size_t i : {0, 1'999, 3'999}) {
+    CHECK(read_texts(log_of(next, names[i])) == std::vector<std::string>{names[i]});
+  }
+  // Compaction reads it too.
+  Log log = log_of(next, names[0]);
+  for (int i = 0; i < 20; ++i) append_text(log, "more");
+  require_ok(next->close());
+  next = world.open("third", options);
+  require_ok(next->gc(false).status());
+  require_ok(next->verify({}));
+  CHECK(read_texts(log_of(next, names[0])).size() == 21);
 }
 
 }  // namespace wp

@@ -272,6 +272,44 @@ TEST_CASE("D10 a metadata service that fails for a while is no lack of credentia
   CHECK(lab.try_put().answer == Answer::kDenied);
 }
 
+TEST_CASE("sources that answer without credentials, or not at all, are told as what they are") {
+  Lab lab;
+  SUBCASE("a web identity without keys") {
+    Server sts;
+    sts.serve([](const Request&) { return page("<R><Credentials></Credentials></R>"); });
+    lab.world.set("AWS_ENDPOINT_URL_STS", sts.endpoint());
+    lab.world.set("AWS_ROLE_ARN", "arn:aws:iam::1:role/r");
+    lab.world.set("AWS_WEB_IDENTITY_TOKEN_FILE", "/token");
+    lab.world.file("/token", "web.token");
+    const StoreStatus status = lab.try_put();
+    CHECK(status.answer == Answer::kDenied);
+    CHECK(mentions(status, "there are none in the answer"));
+  }
+  SUBCASE("a machine without a role") {
+    Machine machine(lab);
+    {
+      MutexLock lock(machine.mutex);
+      machine.role = "";
+    }
+    const StoreStatus status = lab.try_put();
+    CHECK(status.answer == Answer::kDenied);
+    CHECK(mentions(status, "this machine has no role"));
+  }
+  SUBCASE("a container's service that is not there") {
+    uint16_t port;
+    {
+      const Server gone;
+      port = gone.port();
+    }
+    lab.world.set("AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                  "http://127.0.0.1:" + std::to_string(port) + "/creds");
+    const StoreStatus status = lab.try_put();
+    CHECK(status.answer == Answer::kUnknown);
+    CHECK(mentions(status, "check the network to it"));
+  }
+  CHECK(lab.server.requests() == 0);
+}
+
 TEST_CASE("where there are no credentials the message says where was looked") {
   Lab lab;
   const StoreStatus status = lab.try_put();

@@ -289,6 +289,23 @@ TEST_CASE("D16 an answer that contradicts itself, or what was asked, is not beli
         }).answer == Answer::kCorrupt);
 }
 
+TEST_CASE("D16 a range inside an object that is refused as behind its end is not believed") {
+  Bench bench;
+  bench.server.bucket().put("k", "0123456789");
+  const auto refused = [&](const char* total) {
+    Fault fault = answered(416, {{"Content-Range", total}}, "");
+    bench.server.script(fault);
+    return get(bench.client(), "k", {2, 3});
+  };
+  const GetResult inside = refused("bytes */10");
+  CHECK(inside.status.answer == Answer::kCorrupt);
+  CHECK(mentions(inside.status, "a range inside the object was refused"));
+  const GetResult behind = refused("bytes */2");
+  CHECK(behind.status.ok());
+  CHECK(behind.bytes.empty());
+  CHECK(behind.object_bytes == 2);
+}
+
 TEST_CASE("D16 an answer that is wrong once is asked for again") {
   Bench bench;
   bench.server.bucket().put("k", "0123456789");
@@ -542,6 +559,22 @@ TEST_CASE("D11 redirects that go round in circles, or to strangers, end") {
   CHECK(bench.server.bucket().keys().empty());
 }
 
+TEST_CASE("D11 a redirect to the bucket's own name is followed in that style") {
+  Bench bench;
+  bench.config.endpoint = *s3::parse_url(bench.server.endpoint("localhost"));
+  const std::string named = bench.server.endpoint("bucket.localhost");
+  bench.server.script(answered(301, {{"Location", named + "/k"}}, ""));
+  CHECK(put(bench.client(), "k", make_body("text")).ok());
+  CHECK(put(bench.client(), "l", make_body("text")).ok());  // for ever
+  CHECK(bench.server.bucket().keys() == std::vector<std::string>{"k", "l"});
+  const auto log = bench.server.log();
+  REQUIRE(log.size() == 3);
+  CHECK(log[0].target == "/bucket/k");
+  CHECK(log[1].target == "/k");
+  CHECK(log[1].header("host").starts_with("bucket.localhost:"));
+  CHECK(log[2].target == "/l");
+}
+
 TEST_CASE("D12 a connection that the server closed while it was idle costs nothing") {
   Bench bench;
   CHECK(put(bench.client(), "a", make_body("text")).ok());
@@ -583,6 +616,25 @@ TEST_CASE("a delete of many that fails in part says so") {
   bench.server.set([](auto& settings) { settings.deletes = false; });
   CHECK(remove(bench.client(), {"a", "b"}).answer == Answer::kDenied);
   CHECK(remove(bench.client(), {"a"}).answer == Answer::kDenied);
+}
+
+TEST_CASE("an error within the answer to a delete of many is told as it would be alone") {
+  struct Row {
+    const char* code;
+    Answer answer;
+  };
+  for (const Row& row : {Row{"AccessDenied", Answer::kDenied}, Row{"SlowDown", Answer::kThrottled},
+                         Row{"ServiceUnavailable", Answer::kThrottled},
+                         Row{"NoSuchKey", Answer::kOk}, Row{"InternalError", Answer::kUnknown}}) {
+    CAPTURE(std::string(row.code));
+    Bench bench;
+    bench.server.script(answered(200, {},
+                                 std::string("<DeleteResult><Error><Key>a</Key><Code>") + row.code +
+                                     "</Code></Error></DeleteResult>",
+                                 "POST"));
+    const StoreStatus status = remove(bench.client(), {"a", "b"});
+    CHECK(answer_name(status.answer) == answer_name(row.answer));
+  }
 }
 
 TEST_CASE("a store without deletes of many is asked one by one, from then on") {

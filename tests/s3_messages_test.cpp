@@ -57,6 +57,7 @@ TEST_CASE("XML that is sound is read") {
   CHECK(events("<n:a><n:b/>x</n:a>") == "<a <b >'x' >");
   CHECK(events("<a>&lt;&gt;&amp;&quot;&apos;&#65;&#x42;&#x20ac;</a>") ==
         "<a '<>&\"'AB\xe2\x82\xac' >");
+  CHECK(events("<a>&#xe9;&#x1f600;</a>") == "<a '\xc3\xa9\xf0\x9f\x98\x80' >");
   CHECK(events("<a><![CDATA[<&]]>x</a>") == "<a '<&' 'x' >");
 }
 

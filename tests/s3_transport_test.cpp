@@ -241,6 +241,23 @@ TEST_CASE("requests carry what is signed, and nothing that S3 or a proxy could s
   CHECK(bench.server.log()[1].header("range") == "bytes=1-2");
 }
 
+TEST_CASE("whoever observes a client sees each answer as it came") {
+  Bench bench;
+  Mutex mutex;
+  std::vector<int> seen;
+  bench.client().set_observer([&](const s3::HttpAnswer& answer) {
+    MutexLock lock(mutex);
+    seen.push_back(answer.status);
+  });
+  CHECK(get(bench.client(), "k").status.answer == Answer::kNotFound);
+  CHECK(put(bench.client(), "k", make_body("text")).ok());
+  CHECK(put(bench.client(), "k", make_body("text")).answer == Answer::kExists);
+  bench.client().set_observer(nullptr);
+  CHECK(get(bench.client(), "k").status.ok());
+  MutexLock lock(mutex);
+  CHECK(seen == std::vector<int>{404, 200, 412});
+}
+
 TEST_CASE("keys of every kind are stored, listed, read and deleted as they are") {
   Bench bench;
   std::vector<std::string> keys = {"a b",

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "engine/format.h"
 #include "tests/test_root.h"
 
 namespace wp {
@@ -296,6 +297,89 @@ TEST_CASE("C31 two owners at once: the one that was taken over deletes nothing t
     check_contents(now, from.contents);
     check_nothing_left(rival, *world.bucket);
   }
+}
+
+TEST_CASE("C31 an object that cannot be read is left, and named; what can be gathered is") {
+  const Prepared from = prepare();
+  std::string victim;
+  for (const ListedObject& object : from.bucket->list("j/", "", 0).objects) {
+    if (decode_header(*from.bucket->get(object.key))->entries != 0) victim = object.key;
+  }
+  REQUIRE_FALSE(victim.empty());
+  const std::vector<std::byte> whole = *from.bucket->get(victim);
+  const auto header = *decode_header(whole);
+  const auto flipped = [&](size_t at) {
+    auto bytes = whole;
+    bytes[at] ^= std::byte{0x10};
+    return bytes;
+  };
+  auto longer = whole;
+  longer.push_back(std::byte{0});
+  struct Row {
+    const char* how;
+    std::vector<std::byte> bytes;
+    std::optional<Answer> answer;
+  };
+  for (const Row& row : {
+           Row{"gone", {}, Answer::kNotFound},
+           Row{"its header", flipped(20), {}},
+           Row{"its index", flipped(header.header_bytes), {}},
+           Row{"its entries", flipped(whole.size() - 1), {}},
+           Row{"cut", {whole.begin(), whole.end() - 1}, {}},
+           Row{"another length", longer, {}},
+           Row{"said by the store", whole, Answer::kCorrupt},
+       }) {
+    CAPTURE(std::string(row.how));
+    SimWorld world(1);
+    world.bucket = from.bucket->copy();
+    Site site = world.open("m", small_options(), from.view->copy());
+    require_ok(site.status);
+    if (row.answer == Answer::kNotFound) {
+      world.bucket->erase(victim);
+    } else {
+      world.bucket->overwrite(victim, row.bytes);
+    }
+    if (row.answer) {
+      site.store->script = [&](const SimRequest& request) -> std::optional<SimFate> {
+        if (!request.get(victim)) return std::nullopt;
+        return SimFate{false, row.answer, {}, true};
+      };
+    }
+    const auto first = site->gc(false);
+    CHECK_CODE(first, Code::kCorrupt);
+    CHECK(first.status().message().find(victim) != std::string::npos);
+    CHECK(first.status().message().find("wp verify") != std::string::npos);
+    require_ok(site->gc(false).status());  // passes it by
+    CHECK((world.bucket->get(victim) != nullptr) == (row.answer != Answer::kNotFound));
+    site.store->script = nullptr;
+    world.bucket->overwrite(victim, whole);
+    check_contents(contents_of(*site.engine), from.contents);
+    require_ok(site->close());
+    // Put back, it is gathered by the next opening like any other.
+    Site next = world.open("next", small_options());
+    require_ok(next.status);
+    check_nothing_left(next, *world.bucket);
+    check_contents(contents_of(*next.engine), from.contents);
+  }
+}
+
+TEST_CASE(
+    "C31 a pass with a view that cannot be read says so, and the next one does what it left") {
+  const Prepared from = prepare();
+  SimWorld world(1);
+  world.bucket = from.bucket->copy();
+  const auto view = from.view->copy();
+  Site site = world.open("m", small_options(), view);
+  require_ok(site.status);
+  const auto keys = world.bucket->keys();
+  view->set_unreadable(Status(Code::kUnavailable, "read view: the disk does not answer"));
+  CHECK_CODE(site->gc(false), Code::kUnavailable);
+  CHECK_CODE(site->gc(true), Code::kUnavailable);
+  CHECK_CODE(site->why({}), Code::kUnavailable);
+  for (const std::string& key : keys) CHECK(world.bucket->get(key) != nullptr);
+  view->set_unreadable({});
+  check_nothing_left(site, *world.bucket);
+  check_contents(contents_of(*site.engine), from.contents);
 }
 
 }  // namespace wp

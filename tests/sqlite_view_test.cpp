@@ -19,6 +19,7 @@
 
 #include "meta_sqlite/database.h"
 #include "meta_sqlite/page_sums.h"
+#include "meta_sqlite/sqlite_status.h"
 #include "meta_sqlite/sqlite_view.h"
 #include "tests/sim_store.h"
 #include "tests/store_contract.h"
@@ -263,6 +264,49 @@ TEST_CASE("a file or directory that may not be written is kDenied") {
 }
 
 // -------------------------------------------------------------------------------- what is no view
+
+TEST_CASE("what SQLite or the operating system says becomes the error that tells what to do") {
+  struct Row {
+    int rc;
+    Code code;
+    const char* todo;
+  };
+  for (const Row& row :
+       {Row{SQLITE_CORRUPT, Code::kCorrupt, "rebuild=1"},
+        Row{SQLITE_CORRUPT_INDEX, Code::kCorrupt, "rebuild=1"},
+        Row{SQLITE_NOTADB, Code::kCorrupt, "rebuild=1"},
+        Row{SQLITE_IOERR_DATA, Code::kCorrupt, "does not match its sum"},
+        Row{SQLITE_FULL, Code::kNoSpace, "free space"},
+        Row{SQLITE_READONLY, Code::kDenied, "writable"},
+        Row{SQLITE_READONLY_DIRECTORY, Code::kDenied, "writable"},
+        Row{SQLITE_PERM, Code::kDenied, "writable"}, Row{SQLITE_AUTH, Code::kDenied, "writable"},
+        Row{SQLITE_BUSY, Code::kBusy, "another process has it open"},
+        Row{SQLITE_LOCKED, Code::kBusy, "another process has it open"},
+        Row{SQLITE_CANTOPEN, Code::kUnavailable, "the disk is sound"},
+        Row{SQLITE_IOERR_READ, Code::kUnavailable, "the disk is sound"},
+        Row{SQLITE_NOMEM, Code::kUnavailable, "out of memory"},
+        Row{SQLITE_MISUSE, Code::kInternal, "report it"}}) {
+    CAPTURE(row.rc);
+    const Status status = sqlite_status("update", "/v/wp.sqlite", nullptr, row.rc);
+    INFO(status.to_string());
+    CHECK(code_name(status.code()) == code_name(row.code));
+    CHECK(status.message().starts_with("update the view /v/wp.sqlite: "));
+    CHECK(status.message().find(row.todo) != std::string::npos);
+  }
+  for (const Row& row :
+       {Row{ENOSPC, Code::kNoSpace, "free space"}, Row{EDQUOT, Code::kNoSpace, "free space"},
+        Row{EFBIG, Code::kNoSpace, "free space"}, Row{EACCES, Code::kDenied, "writable"},
+        Row{EPERM, Code::kDenied, "writable"},
+        Row{EROFS, Code::kDenied, "choose another meta_path"},
+        Row{EIO, Code::kUnavailable, "the disk is sound"}}) {
+    CAPTURE(row.rc);
+    const Status status = errno_status("open", "", row.rc);
+    INFO(status.to_string());
+    CHECK(code_name(status.code()) == code_name(row.code));
+    CHECK(status.message().starts_with("open the view in memory: "));
+    CHECK(status.message().find(row.todo) != std::string::npos);
+  }
+}
 
 TEST_CASE("a view of a newer version is kUnsupported, stays as it is, and can be replaced") {
   const TempDir directory;

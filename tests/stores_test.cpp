@@ -6,6 +6,7 @@
 
 #include "stores/directory.h"
 #include "stores/faulty.h"
+#include "stores/keys.h"
 #include "stores/memory.h"
 #include "tests/store_contract.h"
 
@@ -224,6 +225,24 @@ TEST_CASE("a shutdown answers what is held, and applies none of it") {
   CHECK(b.bucket->keys().empty());
 }
 
+TEST_CASE("an answer that would be held after a shutdown is a cancellation at once") {
+  // Over its own kind, whose shutdown falls between what is done and what is answered.
+  auto inner = std::make_unique<FaultyStore>(
+      std::make_unique<MemoryStore>(std::make_shared<MemoryBucket>(), "inner"));
+  FaultyStore& slow = *inner;
+  FaultyStore store(std::move(inner));
+  CHECK(store.description() == "mem://inner");
+  CHECK(store.linger_default() == slow.linger_default());
+  slow.add(fault(Kind::kHold));
+  store.add(fault(Kind::kHoldAnswer));
+  Answers<StoreStatus> puts;
+  store.put_if_absent("k", make_body("v"), Cause::kFlush, puts.done());
+  CHECK(puts.count() == 0);
+  store.shutdown();
+  CHECK(puts.wait(1)[0].answer == Answer::kCancelled);
+  CHECK(store.held().empty());
+}
+
 TEST_CASE("a test on real threads can wait until an operation is held") {
   Bench b;
   b.store.add(fault(Kind::kHold, Operation::kPut));
@@ -244,6 +263,13 @@ TEST_CASE("every answer, cause and operation has its name") {
   }
   for (size_t i = 0; i < kCauses; ++i) CHECK(cause_name(static_cast<Cause>(i)) != "?");
   for (size_t i = 0; i < kOperations; ++i) CHECK(operation_name(static_cast<Operation>(i)) != "?");
+}
+
+TEST_CASE("a key in a message is printable, and no longer than a line or two") {
+  CHECK(printable_key("j/0-a~") == "j/0-a~");
+  CHECK(printable_key(std::string_view("a\0\n\xff", 4)) == "a\\x00\\x0a\\xff");
+  CHECK(printable_key(std::string(200, 'x')) == std::string(200, 'x'));
+  CHECK(printable_key(std::string(201, 'x')) == std::string(200, 'x') + "...");
 }
 
 }  // namespace wp

@@ -167,4 +167,83 @@ TEST_CASE("verify finds what the view says to be where it is not, and entries th
   }
 }
 
+TEST_CASE("verify finds a root object that is gone, damaged or another root's") {
+  const Reclaimed made = make_reclaimed();
+  const std::vector<std::byte> whole = *made.bucket->get("root");
+  SimWorld other(7);
+  require_ok(other.open("other").status);
+  auto flipped = whole;
+  flipped[flipped.size() / 2] ^= std::byte{1};
+  for (const std::string how : {"gone", "damaged", "another root's"}) {
+    CAPTURE(how);
+    // It was whole when the root was opened.
+    SimWorld world(1);
+    world.bucket = made.bucket->copy();
+    Site site = world.open("verifier", {}, made.view->copy());
+    require_ok(site.status);
+    if (how == "gone") {
+      world.bucket->erase("root");
+    } else {
+      world.bucket->overwrite("root", how == "damaged" ? flipped : *other.bucket->get("root"));
+    }
+    std::vector<Damage> damages;
+    const Status status = site->verify([&](const VerifyProgress& progress) {
+      if (progress.damage != nullptr) damages.push_back(*progress.damage);
+    });
+    CHECK_CODE(status, Code::kCorrupt);
+    REQUIRE_FALSE(damages.empty());
+    CHECK(damages.front().object == "root");
+    if (how != "damaged") CHECK(damages.front().what.find(how) != std::string::npos);
+  }
+}
+
+TEST_CASE("verify finds a slot that does not follow, and a checkpoint in another's place") {
+  const Reclaimed made = make_reclaimed();
+  const std::string key = made.live, moved = "c/00000001-000000000000";
+  const auto changed = verify_with(made, [&](MemoryBucket& bucket, MemViewData&) {
+    auto bytes = *bucket.get(key);
+    auto header = decode_header(bytes);
+    require_ok(header.status());
+    header->prev.digest[0] ^= std::byte{1};
+    encode_header(*header, bytes.data());
+    bucket.overwrite(key, bytes);
+    for (const ListedObject& object : bucket.list("c/", "", 0).objects) {
+      bucket.overwrite(moved, *bucket.get(object.key));
+    }
+  });
+  CHECK_CODE(changed.status, Code::kCorrupt);
+  const auto names = [&](std::string_view what) {
+    return std::any_of(changed.damages.begin(), changed.damages.end(), [&](const Damage& damage) {
+      return damage.what.find(what) != std::string::npos;
+    });
+  };
+  CHECK(names("does not follow"));
+  CHECK(names("belongs there"));
+  CHECK(std::any_of(changed.damages.begin(), changed.damages.end(),
+                    [&](const Damage& damage) { return damage.object == moved; }));
+}
+
+TEST_CASE("verify ends where the store refuses, and calls nothing damaged for that") {
+  const Reclaimed made = make_reclaimed();
+  for (const std::string prefix : {"root", "j/", "s/", "c"}) {
+    CAPTURE(prefix);
+    SimWorld world(1);
+    world.bucket = made.bucket->copy();
+    Site site = world.open("verifier", {}, made.view->copy());
+    require_ok(site.status);
+    bool refused = false;
+    site.store->script = [&](const SimRequest& request) -> std::optional<SimFate> {
+      if (request.cause != Cause::kVerify || !request.key.starts_with(prefix)) return std::nullopt;
+      refused = true;
+      return SimFate{false, Answer::kDenied, {}, true};
+    };
+    size_t damages = 0;
+    const Status status = site->verify(
+        [&](const VerifyProgress& progress) { damages += progress.damage != nullptr; });
+    CHECK(refused);
+    CHECK_CODE(status, Code::kDenied);
+    CHECK(damages == 0);
+  }
+}
+
 }  // namespace wp

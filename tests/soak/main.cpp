@@ -41,6 +41,7 @@ struct Tally {
   Counts counts;
   uint64_t trace = 0;        // of all histories, in whichever order they ran
   std::set<uint64_t> edges;  // tests/soak/edges.h
+  Clock::time_point begun = Clock::now(), edge_at = begun;  // when the newest of them was found
   uint64_t count_of(std::string_view what) const {
     const auto it = counts.find(what);
     return it == counts.end() ? 0 : it->second;
@@ -190,7 +191,7 @@ class Worker {
     } else if (verb == "count") {
       tally.counts[what] += number;
     } else if (verb == "edge") {
-      tally.edges.insert(number);
+      if (tally.edges.insert(number).second) tally.edge_at = Clock::now();
     } else if (verb == "trace") {
       tally.trace += number;
     } else if (line.starts_with("the simulation failed: ") || line.starts_with("terminate")) {
@@ -247,17 +248,9 @@ void print_counts(const Counts& counts, std::string_view begin) {
 void print_kinds(const Tally& tally) {
   for (const char* kind : {"did: ", "fault: ", "seen: "}) print_counts(tally.counts, kind);
   if (edges_in_all() == 0) return;
-  const auto been = static_cast<double>(tally.edges.size());
-  std::printf("  branches of the engine: %.0f of %llu, %.1f %%\n", been,
-              static_cast<unsigned long long>(edges_in_all()),
-              100 * been / static_cast<double>(edges_in_all()));
-}
-
-void report_failure(uint64_t seed, const std::string& what) {
-  std::printf("FAIL: seed %llu: %s\n  again: build/soak replay %llu --trace\n",
-              static_cast<unsigned long long>(seed), what.c_str(),
-              static_cast<unsigned long long>(seed));
-  std::fflush(stdout);
+  std::printf("  branches of the engine: %zu ways were taken, the newest after %.0f s\n",
+              tally.edges.size(),
+              std::chrono::duration<double>(tally.edge_at - tally.begun).count());
 }
 
 double virtual_hours(const Tally& tally) {
