@@ -253,6 +253,13 @@ void print_kinds(const Tally& tally) {
               std::chrono::duration<double>(tally.edge_at - tally.begun).count());
 }
 
+void report_failure(uint64_t seed, const std::string& what) {
+  std::printf("FAIL: seed %llu: %s\n  again: build/soak replay %llu --trace\n",
+              static_cast<unsigned long long>(seed), what.c_str(),
+              static_cast<unsigned long long>(seed));
+  std::fflush(stdout);
+}
+
 double virtual_hours(const Tally& tally) {
   return static_cast<double>(tally.count_of("virtual ms")) / 3.6e6;
 }
