@@ -74,6 +74,7 @@ const Row kExpected[] = {
     {Verb::kPut, 499, "", Answer::kUnknown},
 
     {Verb::kList, 404, "NoSuchBucket", Answer::kNotFound},
+    {Verb::kList, 404, "NoSuchLifecycleConfiguration", Answer::kNotFound},
     {Verb::kGet, 404, "NoSuchBucket", Answer::kDenied},
     {Verb::kGet, 404, "NoSuchKey", Answer::kNotFound},
     {Verb::kGet, 404, "NoSuchVersion", Answer::kNotFound},
