@@ -43,9 +43,9 @@ LIB_OBJS    := $(call objs,$(LIB_SRCS))
 SAMPLES     := $(SAMPLE_SRCS:%.cpp=$(BUILD)/%)
 HELPERS     := $(HELPER_SRCS:tests/%.cpp=$(BUILD)/%)
 FORMATTED   := $(wildcard *.h *.cpp */*.h */*.cpp tests/fuzz/*.h tests/fuzz/*.cpp \
-                 tests/helpers/*.cpp tests/soak/*.cpp tests/crash/*.h tests/crash/*.cpp)
+                 tests/helpers/*.cpp tests/soak/*.h tests/soak/*.cpp tests/crash/*.h tests/crash/*.cpp)
 
-.PHONY: all samples demo test unit coverage fuzz soak mutants model bench install format \
+.PHONY: all samples everything demo test unit coverage fuzz soak mutants model bench install format \
         check-format clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -119,6 +119,7 @@ $(BUILD)/mutant_tests: $(call objs,tests/main.cpp tests/directory_crash_test.cpp
                          tests/moving_ground_test.cpp tests/ledger_test.cpp tests/test_root.cpp \
                          tests/store_contract.cpp tests/s3_objects.cpp \
                          $(filter-out tests/soak/%,$(SOAK_SRCS)))
+everything: all samples $(PROGRAMS) $(HELPERS)
 # The tests bring a TLS server of their own.
 $(BUILD)/tests: private LIBS += -lssl
 $(PROGRAMS): $(BUILD)/libwp.a $(BUILD)/sources

@@ -317,6 +317,8 @@ void CompactionJob::head_arrived(const InputPtr& input, GetResult got) {
       header->object_bytes() != got.object_bytes) {
     return damaged(input, "it is not the object that belongs there, or cut");
   }
+  // What an opener that had slept put where the object was.
+  if (header->kind == SlotKind::kFence) return gone(input);
   const auto use_index = [self = shared_from_this(), input, header = *header](Bytes bytes) {
     auto index = decode_index(header, bytes);
     if (!index) return self->damaged(input, index.status().message());

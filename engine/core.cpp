@@ -231,6 +231,9 @@ Status EngineCore::of_view(Status status) {
     if (first) view_damage_ = status.to_string();
   }
   if (first) {
+    // For whoever opens next, also where this process is killed. Without the note, as where nothing
+    // can be written, they find it out anew.
+    (void)view->set_note(kDamageNote, status.message());
     say(Level::kWarning, status.message() + " (the next opening of " + url + " builds it anew)");
   }
   return status;

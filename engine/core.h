@@ -55,6 +55,8 @@ class EngineCore {
   // root is closed, so that the next opening builds it anew. Gives the status back.
   Status of_view(Status status);
   std::string view_damage() const;
+  // The note in the view that says so.
+  static constexpr std::string_view kDamageNote = "damaged";
 
   // A follower empties the view and fills it anew: nobody reads it meanwhile, and what was read
   // across it does not count. reload_begin() returns when it is our turn.

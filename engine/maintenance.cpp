@@ -68,6 +68,7 @@ void Maintenance::view_has_news() {
     // What is planned on a view that lacks a segment would be published over it, and where it ends
     // earlier, what the segment holds behind that would be nowhere. Only a pass publishes.
     if (core_.ledger.pending_published() && !WP_BUG(32)) return;
+    if (!core_.view_damage_.empty()) return;  // nothing is planned on that
     // The more a pass looks at, the rarer it is.
     const uint64_t slots = std::max<uint64_t>(
         {core_.options.checkpoint_slots / 4, kSlotsBetweenMin, looked_at_ / kLooksPerSlot});
@@ -380,6 +381,11 @@ Result<GcReport> Maintenance::gc(bool dry_run) {
   Status status = dry_run ? Status() : core_.writer->flush({});  // what cursors were told, too
   if (status.ok()) status = core_.keeper->drain(kNever);
   if (!status.ok()) return status;
+  if (const std::string damage = core_.view_damage(); !damage.empty()) {
+    return Status(
+        Code::kCorrupt,
+        "gc " + core_.url + ": the view is damaged; reopen, which builds it anew [" + damage + "]");
+  }
   if (dry_run) {
     GcReport report;
     if (status = preview(&report); !status.ok()) return status;

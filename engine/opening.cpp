@@ -311,6 +311,10 @@ Result<std::optional<ViewHead>> Opening::view_head() {
     from_checkpoint_ = true;
     return std::optional<ViewHead>();
   }
+  if (*head && !core_.view->note(EngineCore::kDamageNote).empty()) {
+    from_checkpoint_ = true;
+    return std::optional<ViewHead>();
+  }
   // A load that was cut short.
   if (*head && (*head)->root_id == RootId{}) return std::optional<ViewHead>();
   return head;

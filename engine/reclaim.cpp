@@ -175,6 +175,7 @@ void ReclaimJob::remove(std::vector<std::string> keys, Then then) {
   if (keys.empty()) return then();
   if (core_.ended) return end(core_.usable());
   if (Status status = core_.writer->failure(); !status.ok()) return end(std::move(status));
+  if (!core_.view_damage().empty()) return end({});
   std::vector<std::string> now = keys;
   now.resize(std::min(now.size(), kKeysAtOnce));
   core_.store->remove(

@@ -251,6 +251,7 @@ void Verifier::check_object(const SlotRow& row, const std::string& key, GetResul
   std::string what = what_is_wrong(row, key, got);
   if (!what.empty() && got.status.ok()) {  // perhaps it was damaged on the way here
     GetResult again = ask_.get(key);
+    if (is_stray(row, key, again)) return;
     if (again.status.ok()) {
       got = std::move(again);
       what = what_is_wrong(row, key, got);

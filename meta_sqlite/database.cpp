@@ -235,7 +235,10 @@ Status Database::connect() {
   }
   if (Status status = use_wal(); !status.ok()) return status;
   if (version < setup_.steps.size()) {
-    if (Status status = migrate(db_, path_, setup_.steps, version); !status.ok()) return status;
+    if (Status status = migrate(db_, path_, setup_.steps, version); !status.ok()) {
+      const bool was_whole = version != 0 || is_empty || status.code() != Code::kInternal;
+      return was_whole ? status : corrupt_status("open", path_, "it has tables, and no version");
+    }
   }
   return is_empty ? Status() : check_integrity();
 }
@@ -357,9 +360,10 @@ Status Database::remove(const std::string& path) {
   // The database first, and for certain: SQLite discards a log whose database is gone, while a
   // database without its log might be half of two states.
   for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
-    if (::unlink((path + suffix).c_str()) != 0) {
-      if (errno != ENOENT) return errno_status("remove", path + suffix, errno);
-    } else if (*suffix == '\0') {
+    if (::unlink((path + suffix).c_str()) != 0 && errno != ENOENT) {
+      return errno_status("remove", path + suffix, errno);
+    }
+    if (*suffix == '\0') {  // also if an earlier try removed it, and failed here
       if (const int error = sync_directory_of(path); error != 0) {
         return errno_status("sync the directory of", path, error);
       }

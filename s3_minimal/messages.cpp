@@ -217,6 +217,13 @@ std::optional<std::vector<LifecycleRule>> parse_lifecycle(std::string_view docum
     if (path == "Rule/Transition/StorageClass" && archive && rule.does.empty()) {
       rule.does = "moves objects to " + text;
     }
+    // Alibaba's words, and Google's, whose rules are all enabled.
+    if (path == "Rule/Expiration/CreatedBeforeDate") rule.does = "deletes older objects";
+    if (path == "Rule/Condition/MatchesPrefix") rule.prefix = text;
+    if (path == "Rule/Action/Delete") {
+      rule.does = "deletes objects";
+      enabled = true;
+    }
     if (path != "Rule") return;
     if (enabled && !tagged && !rule.does.empty()) rules.push_back(rule);
     rule = {};

@@ -149,8 +149,8 @@ void S3Store::probed(s3::ProbeResult result) {
         "that expires them");
   }
   for (const s3::LifecycleRule& rule : result.lifecycle) {
-    say(Level::kWarning, "the bucket's lifecycle rule '" + rule.id + "' for '" + rule.prefix +
-                             "' " + rule.does +
+    say(Level::kWarning, "the bucket's lifecycle rule '" + printable_key(rule.id) + "' for '" +
+                             printable_key(rule.prefix) + "' " + printable_key(rule.does) +
                              ": entries will be lost to it; exclude this root from the rule");
   }
   if (!result.removed.ok() && result.removed.answer != Answer::kCancelled) {

@@ -103,11 +103,15 @@ TEST_CASE("three logs, three terms: five appenders and two tailing readers each,
     CAPTURE(term);
     const auto wal = root.open();
     const Lsn count = kPerTerm * static_cast<Lsn>(term);
+    std::vector<Log> logs;
+    for (int number = 0; number < kLogs; ++number) {
+      logs.push_back(log_of(*wal, log_name(number)));
+      CHECK(logs.back().info().lsn_durable == count - kPerTerm);
+    }
     std::vector<std::thread> threads;
     std::vector<std::vector<std::string>> seen(kLogs * kTailing);
     for (int number = 0; number < kLogs; ++number) {
-      const Log log = log_of(*wal, log_name(number));
-      CHECK(log.info().lsn_durable == count - kPerTerm);
+      const Log& log = logs[static_cast<size_t>(number)];
       for (int appender = 0; appender < kAppenders; ++appender) {
         threads.emplace_back(
             [&, log, number, term, appender] { append_some(log, number, term, appender, told); });

@@ -228,6 +228,13 @@ TEST_CASE("rules of a lifecycle are those that take objects away") {
               "<NoncurrentVersionExpiration><NoncurrentDays>1"
               "</NoncurrentDays></NoncurrentVersionExpiration></Rule>")
             ->empty());
+  const auto archived =
+      parse("<Rule>" + enabled +
+            "<Transition><StorageClass>DEEP_ARCHIVE</StorageClass></Transition></Rule>");
+  REQUIRE(archived->size() == 1);
+  CHECK(archived->front().does == "moves objects to DEEP_ARCHIVE");
+  CHECK(parse("<Rule><Action><Delete/></Action><Condition><Age>30</Age></Condition></Rule>")
+            ->size() == 1);
   const auto rules =
       parse("<Rule>" + enabled + "<ID>one</ID><Prefix>logs/</Prefix>" + expires + "</Rule><Rule>" +
             enabled +

@@ -1,6 +1,7 @@
 // The process dies: it is killed before each call of an opening, and what was acknowledged until
 // then comes through a pipe.
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,15 +38,19 @@ std::vector<Beginning> beginnings_of(const std::vector<Call>& calls) {
   return out;
 }
 
-// False: the opening came to its end before that call.
+// No opening takes so long, unless it hangs.
+constexpr unsigned kSecondsMax = 60;
+
+// False: the opening came to its end before that call, or to a bad one.
 bool kill_at(const std::string& dir, const Beginning& from, int opening, uint64_t number,
-             std::string& wrong) {
+             uint64_t chance, std::string& wrong) {
   lay_out(from.image, dir);
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) give_up("no pipe");
   const pid_t pid = ::fork();
   if (pid == 0) {
     ::close(ends[0]);
+    ::alarm(kSecondsMax);
     kill_before(dir, number, ends[1]);
     const Status status = run_opening(dir + "/root", opening);
     ::_exit(status.ok() ? 0 : 1);
@@ -62,9 +67,10 @@ bool kill_at(const std::string& dir, const Beginning& from, int opening, uint64_
   Known known = from.known;
   std::istringstream lines(said);
   for (std::string line; std::getline(lines, line);) known.told(line);
-  wrong = check_root(dir + "/root", known, number);
-  if (WIFEXITED(status) && WEXITSTATUS(status) != 0) wrong = "the script fails";
-  return WIFSIGNALED(status);
+  const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+  wrong = check_root(dir + "/root", known, chance);
+  if (!killed && status != 0) wrong = "the script fails, status " + std::to_string(status);
+  return killed;
 }
 
 }  // namespace
@@ -76,9 +82,10 @@ int kill_processes(const Choice& choice) {
     for (int opening = 0; opening < kOpenings; ++opening) {
       const Beginning& from = beginnings[static_cast<size_t>(opening)];
       bool killed = true;
-      for (uint64_t n = 1 + choice.every * worker; killed; n += choice.every * workers) {
+      const uint64_t first = 1 + choice.seed % choice.every + choice.every * worker;
+      for (uint64_t n = first; killed; n += choice.every * workers) {
         std::string wrong;
-        killed = kill_at(dir, from, opening, n, wrong);
+        killed = kill_at(dir, from, opening, n, choice.seed + n / choice.every, wrong);
         tally().points += killed;
         if (wrong.empty()) continue;
         std::printf("LOST, opening %d, killed before call %llu: %s\n", opening, (Number)n,

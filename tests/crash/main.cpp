@@ -8,10 +8,10 @@
 //                      before another call each time
 //   crash proof DIR    what the check is worth: with syncs that do nothing it must find losses
 //
-//   --seed=N           of what is left to chance
+//   --seed=N           of what is left to chance; the order of threads is not repeated
 //   --every=N          only every so many calls (power 1, kill 8, proof 40)
 //   --all              every variant of each disk, not some of them in turn
-//   --keep=DIR         where the disks that fail are left
+//   --keep=DIR         where the disks that fail after a loss of power are left
 //
 // Each ends with a line that sums it up, and with status 1 if anything was lost.
 #include <algorithm>

@@ -66,15 +66,16 @@ class PowerCuts {
   // Some always, one every third time, and one of the others each time.
   bool wants(Loss loss, uint64_t point) const {
     if (choice_.all || loss == Loss::kNone || loss == Loss::kAll) return true;
-    if (loss == Loss::kRandom) return point % 3 == 0;
-    return static_cast<uint64_t>(loss) % 5 == point % 5;
+    const uint64_t turn = point + choice_.seed;
+    if (loss == Loss::kRandom) return turn % 3 == 0;
+    return static_cast<uint64_t>(loss) % 5 == turn % 5;
   }
 
   void try_disk(const Disk& disk, const Known& known, Loss loss) {
     const uint64_t seed = choice_.seed * 1'000'003 + at_ * 31 + static_cast<uint64_t>(loss);
     const Image image = disk.image(loss, seed);
     if (!seen_.insert(image.digest() ^ (told_ * 0x9e3779b97f4a7c15)).second) return;
-    const uint64_t number = tally().disks++;
+    ++tally().disks;
     ++tally().losses[static_cast<size_t>(loss)];
     lay_out(image, dir_);
     const bool is_proof = unsynced_ != Unsynced::kNothing;
@@ -82,19 +83,18 @@ class PowerCuts {
     if (!wrong.empty()) {
       if (tally().wrong++ < kFailuresShown && !is_proof) tell(disk, image, loss, wrong);
     } else if (!is_proof) {
-      cut_again(disk, image, known, number, seed);
+      cut_again(disk, image, known, seed);
     }
   }
 
   // For some disks: the power goes again while the next opening is at work there.
-  void cut_again(const Disk& disk, const Image& image, const Known& known, uint64_t number,
-                 uint64_t seed) {
+  void cut_again(const Disk& disk, const Image& image, const Known& known, uint64_t seed) {
     const bool half_moved = at_ < calls_.size() && calls_[at_].kind == Kind::kWrite &&
                             disk.path_of(calls_[at_].inode) == "/root/wp.sqlite";
     std::string wrong;
     if (half_moved && (choice_.all || seed % kHalfMovedEvery == 0)) {
       wrong = cut_opening(image, known, true, 1, kThrowAwayCalls, seed);
-    } else if (number % kAgainEvery == 0) {
+    } else if (seed % kAgainEvery == 0) {
       wrong = cut_opening(image, known, false, choice_.all ? 1 : kAgainStep, UINT64_MAX, seed);
     }
     if (wrong.empty()) return;

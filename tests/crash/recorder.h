@@ -5,7 +5,7 @@
 // The program's own definitions of open(), pwrite() and so on come before the C library's, so
 // nothing needs to be loaded or traced. Calls are made one at a time, under a lock. A kind of call
 // that it does not know is not seen; whoever replays a recording compares the end of it with what
-// is there (main.cpp does).
+// is there (script.cpp does).
 #ifndef WP_TESTS_CRASH_RECORDER_H_
 #define WP_TESTS_CRASH_RECORDER_H_
 

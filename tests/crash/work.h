@@ -33,8 +33,8 @@ struct Tally {
 };
 Tally& tally();  // first called before there are other processes
 
-// Calls it as (worker, workers), in a process each, so that one that crashes or hangs is a failure
-// like any other.
+// Calls it as (worker, workers), in a process each, so that one that crashes is a failure like any
+// other.
 void for_each_worker(const std::function<void(size_t, size_t)>& work);
 
 void empty_dir(const std::string& dir);

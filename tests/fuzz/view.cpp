@@ -24,10 +24,11 @@ namespace fs = std::filesystem;
 class Place {
  public:
   Place() {
-    std::string name = (fs::exists("/dev/shm") ? "/dev/shm" : fs::temp_directory_path().string()) +
-                       "/wp-fuzz-XXXXXX";
-    promise(mkdtemp(name.data()) != nullptr, "there is room for a directory");
-    directory_ = name;
+    for (const std::string& where : {std::string("/dev/shm"), fs::temp_directory_path().string()}) {
+      std::string name = where + "/wp-fuzz-XXXXXX";
+      if (directory_.empty() && mkdtemp(name.data()) != nullptr) directory_ = name;
+    }
+    promise(!directory_.empty(), "there is room for a directory");
   }
   ~Place() {
     std::error_code ignored;
