@@ -14,6 +14,7 @@
 #include <mutex>
 #include <thread>
 
+#include "meta_sqlite/page_sums.h"
 #include "tests/test_root.h"
 
 namespace wp {
@@ -370,6 +371,36 @@ TEST_CASE("a view that is somebody else's fails the opening, and is not touched"
   // And the root was let go of.
   options.meta_path.clear();
   require_ok(root.open(options)->close());
+}
+
+TEST_CASE("a view that was found wrong is built anew, also where its finder was killed") {
+  const TestRoot root(RootKind::kDirectory), as_left(RootKind::kDirectory);
+  {
+    const auto wal = root.open();
+    Log log = log_of(*wal, "a");
+    for (const std::string& text : texts("", 10)) append_text(log, text);
+    require_ok(wal->close());
+  }
+  {
+    const PageSumVfs sums(sqlite3_vfs_find(nullptr));
+    sqlite3* db = nullptr;
+    REQUIRE(sqlite3_open_v2((root.directory() + "/wp.sqlite").c_str(), &db, SQLITE_OPEN_READWRITE,
+                            sums.name()) == SQLITE_OK);
+    REQUIRE(sqlite3_exec(db,
+                         "PRAGMA locking_mode = EXCLUSIVE; DELETE FROM runs WHERE lsn_first = 5",
+                         nullptr, nullptr, nullptr) == SQLITE_OK);
+    REQUIRE(sqlite3_changes(db) == 1);
+    REQUIRE(sqlite3_close(db) == SQLITE_OK);
+  }
+  const auto finder = root.open();
+  auto reader = log_of(*finder, "a").read(From::at(5));
+  require_ok(reader.status());
+  CHECK_CODE(reader->next(), Code::kCorrupt);
+  root.copy_objects_to(as_left);
+  root.copy_view_to(as_left);
+  const auto next = as_left.open();
+  CHECK(read_texts(log_of(*next, "a")) == texts("", 10));
+  require_ok(next->verify({}));
 }
 
 TEST_CASE("two roots cannot share one view") {
