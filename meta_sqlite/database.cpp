@@ -328,7 +328,14 @@ void Database::shrink() {
 }
 
 Status Database::error(std::string_view tried) {
-  return sqlite_status(tried, path_, db_, sqlite3_extended_errcode(db_));
+  const int rc = sqlite3_extended_errcode(db_);
+  // What this program says is right, so it is not said of the tables that it made.
+  if (rc == SQLITE_ERROR) {
+    return corrupt_status(
+        tried, path_,
+        "its tables are not of its version (" + std::string(sqlite3_errmsg(db_)) + ")");
+  }
+  return sqlite_status(tried, path_, db_, rc);
 }
 
 Status Database::close() {

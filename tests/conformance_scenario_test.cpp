@@ -47,8 +47,8 @@ class Acknowledged {
 void append_some(Log log, int number, int term, int appender, Acknowledged& told) {
   for (Lsn i = 1; i <= kPerTerm / kAppenders; ++i) {
     const std::string text = message(term, appender, i);
-    const std::string who = std::to_string(appender);
-    const Property properties[] = {{"term", std::to_string(term)}, {"appender", who}};
+    const std::string when = std::to_string(term), who = std::to_string(appender);
+    const Property properties[] = {{"term", when}, {"appender", who}};
     AppendOptions options;
     options.properties = properties;
     if (i % 20 == 0) {

@@ -221,6 +221,7 @@ check "verify after the kills of the gateway" "$wp" verify "$bucket/gateway"
 trouble() {
   local root=$1 count=$2 writer
   shift 2
+  : >"$tmp/in" # or tail begins with what was there before
   python3 -c '
 import sys, time
 for i in range(1, int(sys.argv[1]) + 1):
