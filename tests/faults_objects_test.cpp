@@ -154,9 +154,9 @@ void check_damaged(const Sample& sample, const Objects& objects) {
       });
       INFO(verified.to_string());
       CHECK_FALSE(verified.ok());
-      for (const auto& [key, bytes] : objects) {
-        CAPTURE(key);
-        CHECK(damaged.contains(key));
+      for (const auto& object : objects) {
+        CAPTURE(object.first);
+        CHECK(damaged.contains(object.first));
       }
       (void)site->close();
     }
