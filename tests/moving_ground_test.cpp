@@ -37,6 +37,19 @@ void reclaim_all(Site& site) {
   }
 }
 
+// Where that slot was: what an opener leaves that had slept since it found the slot absent.
+void leave_fence(MemoryBucket& bucket, const SlotHeader& gone) {
+  SlotHeader fence;
+  fence.kind = SlotKind::kFence;
+  fence.root = gone.root;
+  fence.slot = gone.slot;
+  fence.prev = gone.prev;
+  fence.author = 77;
+  ByteVector bytes(kSlotHeaderBytes);
+  encode_header(fence, bytes.data());
+  bucket.overwrite(slot_key(gone.slot), bytes);
+}
+
 }  // namespace
 
 TEST_CASE("a reader that knows the next fragments finds what a segment took over meanwhile") {
@@ -66,18 +79,9 @@ TEST_CASE("a reader goes on where a late fence lies in the place of what a segme
   size_t fences = 0;
   for (const ListedObject& object : before->list("j/", "", 0).objects) {
     if (world.bucket->get(object.key) != nullptr) continue;
-    // An opener that slept since it found the slot absent.
     const auto gone = decode_header(*before->get(object.key));
     require_ok(gone.status());
-    SlotHeader fence;
-    fence.kind = SlotKind::kFence;
-    fence.root = gone->root;
-    fence.slot = gone->slot;
-    fence.prev = gone->prev;
-    fence.author = 77;
-    ByteVector bytes(kSlotHeaderBytes);
-    encode_header(fence, bytes.data());
-    world.bucket->overwrite(object.key, bytes);
+    leave_fence(*world.bucket, *gone);
     ++fences;
   }
   CHECK(fences > 100);
@@ -154,15 +158,7 @@ TEST_CASE("verify passes over a late fence where a slot was deleted and is not y
   require_ok(gone.status());
   const std::string key = slot_key(gone->slot);
   REQUIRE(world.bucket->get(key) == nullptr);
-  SlotHeader fence;
-  fence.kind = SlotKind::kFence;
-  fence.root = gone->root;
-  fence.slot = gone->slot;
-  fence.prev = gone->prev;
-  fence.author = 77;
-  ByteVector bytes(kSlotHeaderBytes);
-  encode_header(fence, bytes.data());
-  world.bucket->overwrite(key, bytes);
+  leave_fence(*world.bucket, *gone);
   Site next = world.open("next", small_options(Duration{0}), disk);
   require_ok(next.status);
   require_ok(next->verify({}));
